@@ -1,0 +1,166 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/ufs"
+)
+
+// Open implements ufs.FS: one GET with Range and If-Match. A stream whose connection
+// breaks or stalls goes on with another GET, from where it was, on the same condition.
+func (f *FS) Open(ctx context.Context, name string, v shoal.Version, off, length int64) (io.ReadCloser, error) {
+	if err := ufs.CheckName(name); err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	if err := ufs.CheckRange(off, length, math.MaxInt64); err != nil {
+		return nil, fmt.Errorf("open %q: %w", name, err)
+	}
+	body, err := f.open(ctx, name, v, off, length)
+	if err != nil {
+		return nil, f.wrap(ctx, "open", name, err)
+	}
+	return body, nil
+}
+
+func (f *FS) open(ctx context.Context, name string, v shoal.Version, off, length int64) (io.ReadCloser, error) {
+	if name == "" || !utf8.ValidString(name) {
+		return nil, &faultError{fs.ErrNotExist, "no key is like that", ""}
+	}
+	if v == "" {
+		return nil, &faultError{ufs.ErrVersion, "no version asked for", ""}
+	}
+	if length == 0 { // S3 has no range for this
+		return &stream{}, f.checkRange(ctx, name, v, off, length)
+	}
+	first, err := f.get(ctx, name, v, off, length)
+	if err != nil {
+		return nil, err
+	}
+	return &stream{
+		part: first, at: off, left: length, resumes: f.cfg.Resumes, budget: f.resumes,
+		get:  func(off, length int64) (io.ReadCloser, error) { return f.get(ctx, name, v, off, length) },
+		done: ctx.Err,
+		wrap: func(err error) error { return f.wrap(ctx, "read", name, err) },
+		wait: func(n int) error { return sleep(ctx, backoff(n, f.cfg.MaxBackoff)) },
+		note: func(at int64, cause error) {
+			f.cfg.Logger.Warn("stream is resumed", "name", name, "ufs", f.address, "at", at, "cause", cause)
+		},
+	}, nil
+}
+
+// get asks for a range of name and checks that the answer is that range of version v.
+func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length int64) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	in := &awss3.GetObjectInput{
+		Bucket: &f.cfg.Bucket, Key: aws.String(f.key(name)),
+		Range: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+length-1)),
+	}
+	if !strings.HasPrefix(string(v), noETag) {
+		in.IfMatch = aws.String(ifMatch(v))
+	}
+	out, err := f.client.GetObject(ctx, in)
+	if err != nil {
+		err = f.getFault(ctx, name, v, off, length, err)
+		cancel(nil)
+		return nil, err
+	}
+	if err := checkAnswer(out, v, off, length); err != nil {
+		_ = out.Body.Close() // the error that matters is err
+		cancel(nil)
+		return nil, err
+	}
+	return newWatched(out.Body, f.cfg.StallTimeout, cancel), nil
+}
+
+// getFault translates an error of GET. A server may look at the range before it looks
+// at the condition, so a range it does not have is looked into.
+func (f *FS) getFault(ctx context.Context, name string, v shoal.Version, off, length int64, err error) error {
+	fault := faultOf(err)
+	if fault.kind != errRange { //nolint:errorlint // faultOf sets it
+		return fault
+	}
+	if err := f.checkRange(ctx, name, v, off, length); err != nil {
+		return err
+	}
+	return fault // has the range now: someone is changing it
+}
+
+// checkRange asks whether name is of version v and has the range.
+func (f *FS) checkRange(ctx context.Context, name string, v shoal.Version, off, length int64) error {
+	info, err := f.head(ctx, name)
+	if err != nil {
+		return err
+	}
+	if info.Version != v {
+		return &faultError{ufs.ErrVersion, fmt.Sprintf("version %q, not %q", info.Version, v), ""}
+	}
+	return rangeFault(off, length, info.Size)
+}
+
+// ifMatch returns the condition for version v.
+func ifMatch(v shoal.Version) string {
+	if strings.HasPrefix(string(v), "W/") {
+		return string(v)
+	}
+	return `"` + string(v) + `"`
+}
+
+// checkAnswer does not take the server's word for the condition and the range. For a
+// key without an ETag it is all there is: the answer's own time and size.
+func checkAnswer(out *awss3.GetObjectOutput, v shoal.Version, off, length int64) error {
+	first, size := int64(0), aws.ToInt64(out.ContentLength)
+	if r := aws.ToString(out.ContentRange); r != "" {
+		var last int64
+		if _, err := fmt.Sscanf(r, "bytes %d-%d/%d", &first, &last, &size); err != nil {
+			return &faultError{ufs.ErrUnavailable, fmt.Sprintf("answer has content range %q", r), "check that the endpoint is an S3 server's"}
+		}
+	}
+	if got := versionOf(aws.ToString(out.ETag), aws.ToTime(out.LastModified), size); got != v {
+		return &faultError{ufs.ErrVersion, fmt.Sprintf("version %q, not %q", got, v), ""}
+	}
+	if err := rangeFault(off, length, size); err != nil {
+		return err
+	}
+	if first != off || aws.ToInt64(out.ContentLength) != length {
+		return &faultError{
+			ufs.ErrUnavailable, fmt.Sprintf("answer has %d bytes at %d, not %d at %d", aws.ToInt64(out.ContentLength), first, length, off),
+			"check that the endpoint, and what is before it, serves ranges",
+		}
+	}
+	return nil
+}
+
+// rangeFault is ufs.CheckRange in this package's words.
+func rangeFault(off, length, size int64) error {
+	if ufs.CheckRange(off, length, size) != nil {
+		return &faultError{fs.ErrInvalid, fmt.Sprintf("range at %d of length %d in %d bytes", off, length, size), ""}
+	}
+	return nil
+}
+
+// sleep waits unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errStalled is why a connection that gives no bytes is cut.
+var errStalled = errors.New("stream stalled")
