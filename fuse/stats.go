@@ -1,0 +1,50 @@
+package fuse
+
+import "sync/atomic"
+
+// Stats is what a mount has done since it was mounted. Requests that the kernel answers
+// from its caches are not in it.
+type Stats struct {
+	Lookups   uint64 // names asked for
+	Negatives uint64 // of these, names that do not exist
+	Attrs     uint64 // attributes asked for by id
+	Opens     uint64
+	Reads     uint64
+	ReadBytes uint64
+	ReadDirs  uint64 // pages of listings
+
+	Errors     uint64 // requests answered with a failure (not "no such file" and the like)
+	Interrupts uint64 // requests ended because their caller stopped
+	Panics     uint64 // requests whose handler panicked
+	BadNames   uint64 // listed names left out because no path can hold them
+
+	OpenFiles int64 // open now
+	OpenDirs  int64 // open now
+
+	Invalidations        uint64 // given to the kernel
+	InvalidationsDropped uint64 // of stale names, left out because the queue was full
+}
+
+// counters are the counted half of Stats.
+type counters struct {
+	lookups, negatives, attrs, opens, reads, readBytes, readDirs atomic.Uint64
+	errors, interrupts, panics, badNames                         atomic.Uint64
+}
+
+func (r *raw) stats() Stats {
+	return Stats{
+		Lookups:    r.n.lookups.Load(),
+		Negatives:  r.n.negatives.Load(),
+		Attrs:      r.n.attrs.Load(),
+		Opens:      r.n.opens.Load(),
+		Reads:      r.n.reads.Load(),
+		ReadBytes:  r.n.readBytes.Load(),
+		ReadDirs:   r.n.readDirs.Load(),
+		Errors:     r.n.errors.Load(),
+		Interrupts: r.n.interrupts.Load(),
+		Panics:     r.n.panics.Load(),
+		BadNames:   r.n.badNames.Load(),
+		OpenFiles:  r.open.open.Load(),
+		OpenDirs:   r.dirs.open.Load(),
+	}
+}
