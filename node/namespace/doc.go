@@ -1,0 +1,43 @@
+// Package namespace turns paths into file versions: it attaches under file systems
+// (UFS) at the paths of a mount table, and keeps what they say of their names.
+//
+// # What is kept
+//
+// Everything is in Pebble, in the directory given to Open, and survives the process:
+//
+//	e<parent id><name>  the name: its id, what the UFS said of it and when
+//	i<id>               the id: its directory, its path, and what it stood for
+//	d<id>               the directory: when it was last listed completely
+//	v<id><name>         names a listing in progress did not see (see listing)
+//	m...                counts
+//
+// An id is a hash of (directory's id, name) for a directory and of (directory's id,
+// name, version) for a file, with probing when two collide. So a changed file has a new
+// id: the kernel's page cache of an id never mixes two versions, and a file that is open
+// keeps its id and its attributes. Ids 0 and 1 are never given out (1 is shoal.RootID).
+// An id is stored before it is handed out, in a way that a killed process does not lose.
+//
+// # What is fresh
+//
+// A name is fresh for its mount's TTL after the UFS confirmed it. A complete listing
+// confirms all names of its directory, and for the TTL says of all others that they do
+// not exist. A listing that fails half-way adds names, and neither removes any nor says
+// that any is missing. "No such file" from a single Stat holds for a shorter time
+// (Config.NegativeTTL) and is kept in RAM only. A lookup that finds nothing fresh costs
+// one Stat, a ReadDir that finds none costs one listing, however many callers wait for
+// it; a lookup never lists, and a listing never stats.
+//
+// # When the UFS does not answer
+//
+// Names that were confirmed within the mount's MaxStale are served with Entry.Stale set;
+// a name never seen, or not seen for longer, fails with an error that wraps
+// ufs.ErrUnavailable and tells mount, path and cause. After such an answer the mount is
+// left alone for Config.RetryAfter, then one request at a time probes it.
+//
+// # What this package does not do
+//
+// It reads no file contents, does not speak to peers, and never removes the record of an
+// id (i<id>), because a kernel may still hold it: about 200 bytes on disk, before
+// compression, for each file version ever seen. Deleting the directory while no agent
+// and no mount uses it is safe, and frees them.
+package namespace

@@ -1,0 +1,62 @@
+package namespace
+
+import (
+	"sync"
+	"time"
+)
+
+// maxNegatives bounds how many names that do not exist are remembered, about 100 bytes
+// each.
+const maxNegatives = 64 << 10
+
+// negatives remembers for a short time, in RAM only, which names a Stat did not find.
+type negatives struct {
+	mu    sync.Mutex // guards the fields below
+	asked map[nameOf]int64
+}
+
+// A nameOf is a name in a directory.
+type nameOf struct {
+	dir  uint64
+	name string
+}
+
+func newNegatives() *negatives { return &negatives{asked: map[nameOf]int64{}} }
+
+// has reports whether name was found missing less than ttl before now.
+func (c *negatives) has(dir uint64, name string, now time.Time, ttl time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.asked[nameOf{dir, name}]
+	if ok && !young(at, now, ttl) {
+		delete(c.asked, nameOf{dir, name})
+		return false
+	}
+	return ok
+}
+
+// add remembers that name was not there when asked at. When full it forgets any other.
+func (c *negatives) add(dir uint64, name string, at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.asked) >= maxNegatives {
+		for k := range c.asked {
+			delete(c.asked, k)
+			break
+		}
+	}
+	c.asked[nameOf{dir, name}] = at
+}
+
+func (c *negatives) forget(dir uint64, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.asked, nameOf{dir, name})
+}
+
+// young reports whether at, in nanoseconds since 1970, is less than ttl before now. What
+// lies in the future is not young: the clock was wrong then or is wrong now.
+func young(at int64, now time.Time, ttl time.Duration) bool {
+	age := now.UnixNano() - at
+	return age >= 0 && age < int64(ttl)
+}
