@@ -1,0 +1,94 @@
+# Everything here needs Go alone, but for lint, test-all and .ci/run: those install the
+# tools they need, at the versions pinned below, into TOOLS.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GOLANGCI_VERSION := v2.15.0
+VERSITYGW_VERSION := v1.8.0
+
+# Tools are kept between runs, each version in a directory of its own.
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shoal-tools
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+VERSITYGW := $(TOOLS)/versitygw-$(VERSITYGW_VERSION)/versitygw
+
+# The packages with goroutines that share memory: tested under the race detector.
+CONCURRENT := blockstore|gossip|node|replicas|fuse
+race_packages = $(shell go list -e ./... | grep -E '/shoal/($(CONCURRENT))(/|$$)')
+plain_packages = $(shell go list -e ./... | grep -vE '/shoal/($(CONCURRENT))(/|$$)')
+
+# The race detector needs a C compiler. Where there is none its tests run without it.
+RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
+
+# -v makes go test tell what it skips; report.awk keeps of it what people want to see.
+REPORT := awk -f .ci/report.awk
+TEST_TIMEOUT := 8m
+TEST_ALL_TIMEOUT := 20m
+
+.PHONY: build demo test test-all deploy-test bench lint fmt cover soak tools clean help
+
+build: ## Build the static binary bin/shoal
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shoal ./cmd/shoal
+
+demo: build ## Three agents on this machine, generated data, a report
+	bin/shoal demo
+
+test: ## Every test that needs Go alone, the concurrent packages under the race detector
+	@$(call run_tests,-timeout $(TEST_TIMEOUT))
+
+test-all: root build $(VERSITYGW) deploy-test ## The same, and with real servers and network namespaces (root)
+	@export SHOAL_TEST_ALL=1 SHOAL_TEST_S3_BIN=$(VERSITYGW); \
+	$(call run_tests,-count=1 -timeout $(TEST_ALL_TIMEOUT))
+
+deploy-test: ## Check the manifests in deploy/ against the Kubernetes API types
+	cd deploy && go vet ./... && go test ./...
+
+bench: ## Benchmarks of every package; compare two runs with benchstat
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: $(GOLANGCI) ## go vet, golangci-lint and the format
+	go vet ./...
+	$(GOLANGCI) run --allow-parallel-runners --max-issues-per-linter 0 --max-same-issues 0 ./...
+
+fmt: $(GOLANGCI) ## Format every file as lint wants it
+	$(GOLANGCI) fmt ./...
+
+cover: ## Test coverage of the module in coverage.out, and its total
+	go test -timeout $(TEST_TIMEOUT) -coverprofile coverage.out -coverpkg ./... ./...
+	go tool cover -func coverage.out | tail -n 1
+
+SOAK_MINUTES ?= 60
+soak: ## Run the concurrent packages' tests in random order for SOAK_MINUTES (60)
+	end=$$((SECONDS + 60 * $(SOAK_MINUTES))); \
+	while ((SECONDS < end)); do \
+	  go test $(RACE) -count=1 -shuffle=on -timeout $(TEST_ALL_TIMEOUT) $(race_packages); \
+	done
+
+tools: $(GOLANGCI) $(VERSITYGW) ## Install the pinned tools
+
+$(GOLANGCI):
+	GOBIN=$(@D) GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(VERSITYGW):
+	GOBIN=$(@D) GOFLAGS= go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'make test-all: makes network namespaces and mounts: run it as root' >&2; exit 1; }
+
+clean: ## Remove what the other targets made here
+	rm -rf bin coverage.out
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# run_tests: go test with the flags given, what it says shortened, and the time it took.
+define run_tests
+[ -n '$(RACE)' ] || echo 'SKIP: the race detector, for want of a C compiler' >&2; \
+start=$$SECONDS; code=0; \
+{ go test -v $(1) $(plain_packages) 2>&1 || echo 'go test: failed'; \
+  go test -v $(RACE) $(1) $(race_packages) 2>&1 || echo 'go test: failed'; \
+} | $(REPORT) || code=$$?; \
+echo "make $@: $$((SECONDS - start))s"; exit $$code
+endef
