@@ -24,6 +24,8 @@ type dir struct {
 	used    atomic.Bool                // since the cache last looked for one to drop
 	listed  atomic.Pointer[listRecord] // the last complete listing, nil if there was none
 	listing atomic.Pointer[listing]    // the one in progress
+
+	spent int64 // Stats of its names since listed expired or was tried anew; guarded by Namespace.mu
 }
 
 // child returns the point called name in d, nil if there is none.

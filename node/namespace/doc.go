@@ -25,7 +25,16 @@
 // that any is missing. "No such file" from a single Stat holds for a shorter time
 // (Config.NegativeTTL) and is kept in RAM only. A lookup that finds nothing fresh costs
 // one Stat, a ReadDir that finds none costs one listing, however many callers wait for
-// it; a lookup never lists, and a listing never stats.
+// it. A listing never stats.
+//
+// A lookup lists in one case: when the directory had a complete listing, that expired,
+// and since then as many Stats of its names were sent as a new listing has pages (names
+// in it / 1000, at least 2). Then the directory is listed again, once, and lookups of its
+// names wait for that instead of sending Stats: one that is there for its page, one that
+// is not for the end. So an epoch over a listed directory of 5,000 files costs 5 Stats and
+// 5 pages per TTL, and at most about twice what it would if the future were known. If that
+// listing fails, each who waited sends its Stat after all, and the next one is as many
+// Stats away. Lookups of names in a directory never listed are single Stats, always.
 //
 // # When the UFS does not answer
 //

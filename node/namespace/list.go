@@ -62,7 +62,8 @@ func (l *listing) tell(upto string, done bool, err error) {
 	l.news = make(chan struct{})
 }
 
-// seen reports whether l, nil for none, has recorded name and confirmed it.
+// seen reports whether l, nil for none, has recorded name and confirmed it: the record of
+// name that is read after it, if there is one, is as the UFS said.
 func (n *Namespace) seen(d *dir, l *listing, name string) (bool, error) {
 	if l == nil {
 		return false, nil
@@ -92,8 +93,14 @@ func (n *Namespace) list(d *dir) (*listing, error) {
 	if l != nil {
 		return l, nil
 	}
-	l = &listing{news: make(chan struct{}), started: n.cfg.Now().UnixNano()}
+	return n.startList(d), nil
+}
+
+// startList starts a listing of d, which the mount admitted. n.mu is held.
+func (n *Namespace) startList(d *dir) *listing {
+	l := &listing{news: make(chan struct{}), started: n.cfg.Now().UnixNano()}
 	n.lists[d.id] = l
+	d.spent = 0 // also if it fails: it is tried again after as many Stats
 	d.listing.Store(l)
 	n.wg.Go(func() {
 		err := n.runList(d, l)
@@ -103,7 +110,7 @@ func (n *Namespace) list(d *dir) (*listing, error) {
 		n.mu.Unlock()
 		l.tell("", true, err)
 	})
-	return l, nil
+	return l
 }
 
 // runList fetches and records d, page by page.
@@ -112,6 +119,7 @@ func (n *Namespace) runList(d *dir, l *listing) error {
 		n.report(d.mount, context.Canceled)
 		return err
 	}
+	var entries int64
 	for after := ""; ; {
 		asked := n.cfg.Now().UnixNano()
 		n.count.ufsListPages.Add(1)
@@ -134,8 +142,9 @@ func (n *Namespace) runList(d *dir, l *listing) error {
 		if err := n.learnPage(d, l, n.namesOf(d, page, after), after, last, asked); err != nil {
 			return err
 		}
+		entries += int64(len(page.Entries))
 		if !page.More {
-			return n.learnList(d, l)
+			return n.learnList(d, l, entries)
 		}
 		l.tell(last, false, nil)
 		after = last

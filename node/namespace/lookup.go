@@ -21,8 +21,9 @@ const (
 	absent
 )
 
-// A look is what is known of one name of a directory. l is read before the record: what
-// a listing says holds for the records there are after it.
+// A look is what is known of one name of a directory. l, and how far a listing in
+// progress is, are read before the record: what a listing says holds for the records
+// there are after it.
 type look struct {
 	l       *listRecord
 	r       nameRecord
@@ -32,8 +33,12 @@ type look struct {
 
 // look says what is known of name in d at now.
 func (n *Namespace) look(d *dir, name string, now time.Time) (k look, err error) {
+	progress := d.listing.Load() // before listed, or one that ends now is in neither
 	k.l = d.listed.Load()
-	progress := d.listing.Load()
+	seen, err := n.seen(d, progress, name)
+	if err != nil {
+		return k, err
+	}
 	k.r, k.have, err = n.store.name(d.id, name, d.mount.tag)
 	if err != nil {
 		return k, err
@@ -41,16 +46,9 @@ func (n *Namespace) look(d *dir, name string, now time.Time) (k look, err error)
 	ttl := d.mount.TTL
 	switch {
 	case k.have && k.r.expired != 0:
-	case k.have && (young(k.r.fetched, now, ttl) || k.l.within(ttl, now)):
+	case k.have && (seen || young(k.r.fetched, now, ttl) || k.l.within(ttl, now)):
 		k.verdict = present
 	case k.have:
-		seen, err := n.seen(d, progress, name)
-		if err != nil {
-			return k, err
-		}
-		if seen {
-			k.verdict = present
-		}
 	case k.l.within(ttl, now), n.negatives.has(d.id, name, now, min(ttl, n.cfg.NegativeTTL)):
 		k.verdict = absent
 	}
@@ -71,10 +69,10 @@ func (n *Namespace) lookup(ctx context.Context, d *dir, name string) (shoal.Entr
 		n.count.negativeHits.Add(1)
 		return shoal.Entry{}, notExist(d, name)
 	}
-	r, err := n.stat(ctx, d, name)
+	r, l, err := n.refresh(ctx, d, name)
 	switch {
 	case err == nil:
-		return d.entry(name, r, nil, false), nil
+		return d.entry(name, r, l, false), nil
 	case errors.Is(err, ufs.ErrUnavailable) && k.have && n.servable(d.mount, k.r.confirmed(k.l)):
 		n.count.staleServed.Add(1)
 		return d.entry(name, k.r, k.l, true), nil
@@ -96,38 +94,61 @@ type statCall struct {
 	err  error
 }
 
-// stat asks the UFS for name in d, unless someone is asking already, and waits for the
-// answer. The request goes on when ctx ends: its answer is kept.
-func (n *Namespace) stat(ctx context.Context, d *dir, name string) (nameRecord, error) {
-	c, err := n.statCall(d, name)
+// refresh asks the UFS for name in d, unless someone is asking already, and waits for the
+// answer: that of a listing of d if one is due, else, or if it gives none, that of a
+// Stat. The request goes on when ctx ends: its answer is kept. l goes with r as in look.
+func (n *Namespace) refresh(ctx context.Context, d *dir, name string) (r nameRecord, l *listRecord, err error) {
+	c, due, err := n.call(d, name, true)
+	if due != nil {
+		k, waitErr := n.await(ctx, d, due, name)
+		switch {
+		case waitErr == nil && k.verdict == present:
+			return k.r, k.l, nil
+		case waitErr == nil && k.verdict == absent:
+			return nameRecord{}, nil, fs.ErrNotExist
+		case ctx.Err() != nil:
+			return nameRecord{}, nil, ctx.Err()
+		}
+		c, _, err = n.call(d, name, false)
+	}
 	if err != nil {
-		return nameRecord{}, err
+		return nameRecord{}, nil, err
 	}
 	select {
 	case <-c.done:
-		return c.r, c.err
+		return c.r, nil, c.err
 	case <-ctx.Done():
-		return nameRecord{}, ctx.Err()
+		return nameRecord{}, nil, ctx.Err()
 	}
 }
 
-// statCall returns the call for name in d, in progress or new.
-func (n *Namespace) statCall(d *dir, name string) (*statCall, error) {
+// call returns the Stat for name in d, in progress or new; or, if mayList, the listing of
+// d that is due in its place. It decides under one lock, so that no burst of lookups
+// sends more Stats than due allows.
+func (n *Namespace) call(d *dir, name string, mayList bool) (*statCall, *listing, error) {
 	key := nameOf{d.id, name}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return nil, fs.ErrClosed
+		return nil, nil, fs.ErrClosed
 	}
 	c := n.stats[key]
+	if c == nil && mayList {
+		if l := n.due(d); l != nil {
+			return nil, l, nil
+		}
+	}
 	if err := d.mount.admit(n.cfg.Now(), c != nil); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c != nil {
-		return c, nil
+		return c, nil, nil
 	}
 	c = &statCall{done: make(chan struct{})}
 	n.stats[key] = c
+	if d.listed.Load().expired(d.mount.TTL, n.cfg.Now()) {
+		d.spent++
+	}
 	n.wg.Go(func() {
 		c.r, c.err = n.runStat(d, name)
 		n.mu.Lock()
@@ -135,7 +156,7 @@ func (n *Namespace) statCall(d *dir, name string) (*statCall, error) {
 		n.mu.Unlock()
 		close(c.done)
 	})
-	return c, nil
+	return c, nil, nil
 }
 
 // runStat asks the UFS for name in d and records the answer.

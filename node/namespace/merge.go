@@ -98,8 +98,9 @@ func (n *Namespace) clearMissing(d *dir) error {
 	})
 }
 
-// learnList records that the listing l of d is complete: what it did not see is gone.
-func (n *Namespace) learnList(d *dir, l *listing) error {
+// learnList records that the listing l of d is complete, with so many entries: what it did
+// not see is gone.
+func (n *Namespace) learnList(d *dir, l *listing, entries int64) error {
 	for more := l.missing.Load() > 0; more; {
 		err := n.edit(func(e *edit) (err error) {
 			more, err = e.removeMissing(d)
@@ -109,7 +110,7 @@ func (n *Namespace) learnList(d *dir, l *listing) error {
 			return err
 		}
 	}
-	record := listRecord{tag: d.mount.tag, started: l.started, done: n.cfg.Now().UnixNano()}
+	record := listRecord{tag: d.mount.tag, started: l.started, done: n.cfg.Now().UnixNano(), entries: entries}
 	err := n.edit(func(e *edit) error { return e.batch.Set(listKey(d.id), record.encode(), nil) })
 	if err != nil {
 		return err

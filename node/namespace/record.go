@@ -52,6 +52,7 @@ type listRecord struct {
 	tag     uint64
 	started int64 // what is listed is at least as recent as this
 	done    int64 // the TTL counts from here, or a long listing would never be fresh
+	entries int64 // the UFS's names in it, also those that cannot be names here
 }
 
 func nameKey(dir uint64, name string) []byte { return appendKey(nameSpace, dir, name) }
@@ -119,16 +120,20 @@ func decodeNode(b []byte) (nodeRecord, error) {
 }
 
 func (r listRecord) encode() []byte {
-	b := append(make([]byte, 0, 25), recordFormat)
+	b := append(make([]byte, 0, 33), recordFormat)
 	b = binary.BigEndian.AppendUint64(b, r.tag)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.started))
-	return binary.BigEndian.AppendUint64(b, uint64(r.done))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.done))
+	return binary.BigEndian.AppendUint64(b, uint64(r.entries))
 }
 
 func decodeList(b []byte) (listRecord, error) {
 	d := decoder{b: b}
 	d.format()
-	r := listRecord{tag: d.uint64(), started: int64(d.uint64()), done: int64(d.uint64())}
+	r := listRecord{tag: d.uint64(), started: int64(d.uint64()), done: int64(d.uint64()), entries: int64(d.uint64())}
+	if r.entries < 0 {
+		d.bad = true
+	}
 	return r, d.end()
 }
 

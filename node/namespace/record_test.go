@@ -46,7 +46,7 @@ func FuzzDecodeNode(f *testing.F) {
 }
 
 func FuzzDecodeList(f *testing.F) {
-	f.Add(listRecord{tag: 1, started: 2, done: 3}.encode())
+	f.Add(listRecord{tag: 1, started: 2, done: 3, entries: 4}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := decodeList(b); err == nil && !bytes.Equal(r.encode(), b) {
 			t.Errorf("decodeList(%x) = %+v, encoded = %x", b, r, r.encode())
