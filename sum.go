@@ -10,12 +10,18 @@ import (
 // wrong place is found out.
 type Sum uint32
 
-// ChunkSum returns the Sum of data as chunk number chunk of the block key.
+// ChunkSum returns the Sum of data as chunk number chunk of the block key: the CRC32C of
+// the key's binary form, the chunk number in big endian, and data.
 func ChunkSum(key Key, chunk int, data []byte) Sum {
+	table := crc32.MakeTable(crc32.Castagnoli)
 	var place [KeyLen + 4]byte
 	binary.BigEndian.PutUint32(key.AppendTo(place[:0])[KeyLen:KeyLen+4], uint32(chunk))
-	crc := crc32.Update(0, crc32.MakeTable(crc32.Castagnoli), place[:])
-	return Sum(crc32.Update(crc, crc32.MakeTable(crc32.Castagnoli), data))
+	// Byte by byte, since what is handed to crc32.Update escapes: an allocation a chunk.
+	crc := ^uint32(0)
+	for _, b := range place {
+		crc = table[byte(crc)^b] ^ crc>>8
+	}
+	return Sum(crc32.Update(^crc, table, data))
 }
 
 // ChunkSums returns the Sum of each chunk of the block key, whose contents are data.

@@ -1,0 +1,298 @@
+// Package node is the real mesh: it builds an agent from the floors below, owns the path
+// of a read and tells people what goes on.
+//
+// A read is answered by the first of: this node's store, a peer that holds the block, the
+// peer that is filling it, the under file system. Files cuts it into blocks and reads
+// ahead, Fetcher brings a missing block here, once for all who want it, and Agent wires
+// both to the store, the directory, the peers and the doors.
+//
+// Only this package knows Prometheus, and only node/config and cmd know how an agent is
+// configured. What an agent decides lies below: who holds a block in replicas, what stays
+// in blockstore/policy.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore"
+	"github.com/shoal-mesh/shoal/fuse"
+	"github.com/shoal-mesh/shoal/gossip"
+	"github.com/shoal-mesh/shoal/node/config"
+	"github.com/shoal-mesh/shoal/node/namespace"
+	"github.com/shoal-mesh/shoal/node/peer"
+	"github.com/shoal-mesh/shoal/replicas"
+)
+
+// An Agent is one running node. Start one with Start; it serves until Close.
+type Agent struct {
+	cfg     *config.Config
+	version string
+	log     *slog.Logger
+	started time.Time
+	self    shoal.Member
+
+	store *blockstore.Store
+	names *namespace.Namespace
+	host  *peer.Host
+	where *replicas.Runner
+	fetch *Fetcher
+	files *Files
+	mesh  *gossip.Gossip
+	door  atomic.Pointer[fuse.Server] // nil when nothing is mounted
+	admin *admin
+
+	evicted atomic.Pointer[replicas.Runner] // told of evictions once it runs
+	closers []closer
+}
+
+// A closer ends one part of the agent.
+type closer struct {
+	name  string
+	close func() error
+}
+
+// Options are what an agent needs beside its config file.
+type Options struct {
+	// Version is what the agent says it is.
+	Version string
+	// Getenv looks up environment variables. Default os.LookupEnv.
+	Getenv func(string) (string, bool)
+	// Logger receives the agent's log. Default: discard.
+	Logger *slog.Logger
+}
+
+// Start builds an agent from the bottom up and opens its doors last. When a part cannot
+// be had it closes the ones before it and returns one error that names cause and cure.
+func Start(ctx context.Context, cfg *config.Config, opt Options) (*Agent, error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Getenv == nil {
+		opt.Getenv = os.LookupEnv
+	}
+	secret, err := cfg.Secret(opt.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, version: opt.Version, log: opt.Logger, started: time.Now()}
+	steps := []struct {
+		name string
+		open func(context.Context) error
+	}{
+		{"cache", a.openStore},
+		{"namespace", a.openNames},
+		{"peers", a.openPeers},
+		{"gossip", func(ctx context.Context) error { return a.openGossip(ctx, secret) }},
+		{"admin", a.openAdmin},
+		{"mount", a.openDoor},
+	}
+	for _, s := range steps {
+		if err := s.open(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", s.name, err), a.Close())
+		}
+	}
+	a.log.Info("serving", "node", a.self.Name, "id", a.self.ID, "mount", cfg.Mount.Path, "blocks", a.store.Stats().Blocks,
+		"took", time.Since(a.started).Round(time.Millisecond))
+	return a, nil
+}
+
+// Close ends the agent, the doors first, and waits for all of it. It may be called twice.
+func (a *Agent) Close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		c := a.closers[i]
+		if err := c.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+		}
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+func (a *Agent) onClose(name string, f func() error) {
+	a.closers = append(a.closers, closer{name, f})
+}
+
+func (a *Agent) openStore(context.Context) error {
+	disks := make([]blockstore.Disk, len(a.cfg.Cache))
+	for i, d := range a.cfg.Cache {
+		if err := os.MkdirAll(d.Path, 0o700); err != nil {
+			return fmt.Errorf("cache directory %s: %w: make it, or let this user write there", d.Path, err)
+		}
+		total, err := diskSize(d.Path)
+		if err != nil {
+			return err
+		}
+		disks[i] = blockstore.Disk{Path: d.Path, SizeBytes: d.Size.Of(total)}
+	}
+	store, err := blockstore.Open(blockstore.Config{Disks: disks, OnEvict: a.dropped, Logger: a.log.With("part", "store")})
+	if err != nil {
+		return err
+	}
+	a.store = store
+	a.onClose("store", store.Close)
+	return nil
+}
+
+// dropped tells the directory of blocks the store has let go of.
+func (a *Agent) dropped(keys []shoal.Key) {
+	if where := a.evicted.Load(); where != nil {
+		where.Drop(keys...)
+	}
+}
+
+func (a *Agent) openNames(ctx context.Context) error {
+	mounts := make([]namespace.Mount, len(a.cfg.Namespace))
+	for i, m := range a.cfg.Namespace {
+		driver, err := openUFS(ctx, m, a.log)
+		if err != nil {
+			return fmt.Errorf("%s at %s: %w", m.UFS, m.Path, err)
+		}
+		mounts[i] = namespace.Mount{Path: m.Path, FS: driver, TTL: m.Metadata.TTL, MaxStale: m.Metadata.MaxStale}
+	}
+	names, err := namespace.Open(filepath.Join(a.cfg.State, "names"), mounts, namespace.Config{
+		OnChange: a.renamed, Logger: a.log.With("part", "namespace"),
+	})
+	if err != nil {
+		return err
+	}
+	a.names = names
+	a.onClose("namespace", names.Close)
+	return nil
+}
+
+// openPeers opens the data path: the peers' port, the directory, the fetcher.
+func (a *Agent) openPeers(context.Context) error {
+	identity, err := peer.LoadIdentity(filepath.Join(a.cfg.State, "identity.key"))
+	if err != nil {
+		return err
+	}
+	s := &service{agent: a}
+	host, err := peer.New(s, s, peer.Config{Identity: identity, Listen: a.cfg.Listen.Peer, Logger: a.log.With("part", "peer")})
+	if err != nil {
+		return err
+	}
+	a.onClose("peers", host.Close)
+	a.host = host
+	a.self = shoal.Member{
+		ID: identity.ID(), Name: a.cfg.Cluster.NodeName, Zone: a.cfg.Cluster.Zone,
+		PeerAddr: advertised(host.Addr(), a.cfg.Listen.Advertise), Capacity: a.store.Stats().CapacityBytes,
+		State: shoal.Serving, Boot: uint64(a.started.UnixNano()), Protocol: protocol,
+	}
+	if a.self.Name == "" {
+		if a.self.Name, err = os.Hostname(); err != nil {
+			return fmt.Errorf("host name: %w: set cluster.node_name", err)
+		}
+	}
+	where, err := replicas.New(a.self.ID, callDirectory{host}, a.store, replicas.Config{Logger: a.log.With("part", "directory")})
+	if err != nil {
+		return err
+	}
+	a.onClose("directory", where.Close)
+	a.where = where
+	a.evicted.Store(where)
+	a.fetch = NewFetcher(where, host, a.store, a.names, FetcherConfig{
+		InFlightBytes: int64(a.cfg.Read.MaxInflight), Logger: a.log.With("part", "fetch"),
+	})
+	a.onClose("fetcher", func() error { a.fetch.Close(); return nil })
+	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))
+	// Nobody is admitted before the first membership, so s is complete by then.
+	a.joined([]shoal.Member{a.self})
+	return nil
+}
+
+func (a *Agent) openGossip(ctx context.Context, secret []byte) error {
+	advertise, err := addressOf(ctx, a.cfg.Listen.Advertise)
+	if err != nil {
+		return err
+	}
+	mesh, err := gossip.Start(gossip.Config{
+		Cluster: a.cfg.Cluster.Name, Secret: secret, Self: a.self, Bind: a.cfg.Listen.Gossip,
+		Advertise: advertise, Join: a.cfg.Cluster.Join, OnChange: a.joined, Logger: a.log.With("part", "gossip"),
+	})
+	if err != nil {
+		return err
+	}
+	a.mesh = mesh
+	a.onClose("gossip", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		return errors.Join(mesh.Leave(ctx), mesh.Close())
+	})
+	return nil
+}
+
+// joined hands a new membership to those who act on it: first who may connect, then who
+// keeps which part of the directory.
+func (a *Agent) joined(members []shoal.Member) {
+	a.host.SetMembers(members)
+	a.where.SetMembers(members)
+}
+
+func (a *Agent) openDoor(context.Context) error {
+	if a.cfg.Mount.Path == "" {
+		return nil
+	}
+	door, err := fuse.Mount(a.names, opener{a.files}, fuse.Config{
+		Path: a.cfg.Mount.Path, Cluster: a.cfg.Cluster.Name, AllowOther: a.cfg.Mount.AllowOther, Owner: owner(a.cfg.Mount),
+		TTL: a.fresh, Statfs: a.statfs, Logger: a.log.With("part", "fuse"),
+	})
+	if err != nil {
+		return err
+	}
+	a.door.Store(door)
+	a.onClose("mount", door.Unmount)
+	return nil
+}
+
+// owner returns who owns the files of the mount: the agent's user where the config names
+// nobody.
+func owner(m config.FUSE) func(shoal.Entry) (uid, gid uint32) {
+	uid, gid := uint32(os.Getuid()), uint32(os.Getgid())
+	if m.UID >= 0 {
+		uid = uint32(m.UID)
+	}
+	if m.GID >= 0 {
+		gid = uint32(m.GID)
+	}
+	return func(shoal.Entry) (uint32, uint32) { return uid, gid }
+}
+
+// fresh returns how long the kernel may rely on an entry: what is left of its mount's TTL.
+func (a *Agent) fresh(e shoal.Entry) time.Duration {
+	for _, m := range a.cfg.Namespace {
+		if m.Path == e.Mount {
+			return max(0, m.Metadata.TTL-time.Since(e.Fetched))
+		}
+	}
+	return time.Minute // made by the mount table, which does not change
+}
+
+// renamed makes the kernel ask again for a name that stands for another version now.
+func (a *Agent) renamed(parent uint64, name string, _ uint64) {
+	door := a.door.Load()
+	if door == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := door.Invalidate(ctx, parent, name); err != nil {
+		a.log.Warn("the kernel keeps an old name until its timeout", "name", name, "err", err)
+	}
+}
+
+// Done is closed when the mount went away without the agent's doing; nil without a mount.
+func (a *Agent) Done() <-chan struct{} {
+	if door := a.door.Load(); door != nil {
+		return door.Done()
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// A fetch is one block on its way to this node. One source at a time writes it, chunk
+// after chunk; any number of readers, kernels and peers alike, follow the chunks as they
+// land (cut-through). It lives while any of them wants it: release of the last reference
+// cancels what is still running.
+//
+// The bytes below the landed mark never change, so readers copy them without the lock.
+type fetch struct {
+	key    shoal.Key
+	entry  shoal.Entry // the file the block belongs to
+	buf    []byte      // the block; chunks [0, landed) are valid
+	sums   []shoal.Sum // of the chunks that have landed
+	cancel context.CancelFunc
+
+	free func() // gives buf back once nobody refers to it
+
+	mu        sync.Mutex    // guards the fields below
+	landed    int           // chunks in buf, verified
+	tier      shoal.Tier    // where the last chunk came from
+	done      bool          // no source will add a chunk any more
+	err       error         // why not, when chunks are missing
+	moved     chan struct{} // closed at the next change; nil while nobody waits
+	readers   int
+	running   bool // the goroutine that writes the block has not ended
+	abandoned bool // the last reader left before the last chunk came
+	freed     bool
+}
+
+// Length returns the block's length in bytes.
+func (f *fetch) Length() int { return len(f.buf) }
+
+// chunk returns the place in buf where chunk i goes.
+func (f *fetch) chunk(i int) []byte {
+	at := i * shoal.ChunkSize
+	return f.buf[at : at+shoal.ChunkLen(len(f.buf), i)]
+}
+
+// next returns the first chunk that has not landed.
+func (f *fetch) next() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.landed
+}
+
+// land publishes chunk i, whose bytes are in place, once they match sum. Chunks land in
+// order; a source that skips one, or brings a bad one, is refused.
+func (f *fetch) land(i int, sum shoal.Sum, tier shoal.Tier) error {
+	if got := shoal.ChunkSum(f.key, i, f.chunk(i)); got != sum {
+		return fmt.Errorf("chunk %d of %v: sum %08x, want %08x: %w", i, f.key, got, sum, errBadChunk)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i != f.landed {
+		return fmt.Errorf("chunk %d of %v out of order, want %d: %w", i, f.key, f.landed, errBadChunk)
+	}
+	f.sums[i] = sum
+	f.landed++
+	f.tier = tier
+	f.wakeLocked()
+	return nil
+}
+
+// finish ends the fetch: err is nil when every chunk has landed.
+func (f *fetch) finish(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done, f.err = true, err
+	f.wakeLocked()
+}
+
+func (f *fetch) wakeLocked() {
+	if f.moved != nil {
+		close(f.moved)
+		f.moved = nil
+	}
+}
+
+// wait returns once chunks [0, n) have landed, or with the reason why they never will.
+func (f *fetch) wait(ctx context.Context, n int) error {
+	for {
+		f.mu.Lock()
+		if f.landed >= n {
+			f.mu.Unlock()
+			return nil
+		}
+		if f.done {
+			err := f.err
+			f.mu.Unlock()
+			return err
+		}
+		if f.moved == nil {
+			f.moved = make(chan struct{})
+		}
+		moved := f.moved
+		f.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// readAt copies bytes from off into p as soon as the chunks that hold them have landed,
+// and says which tier they came from. p must not reach beyond the block.
+func (f *fetch) readAt(ctx context.Context, p []byte, off int) (shoal.Tier, error) {
+	if err := f.wait(ctx, shoal.Chunks(off+len(p))); err != nil {
+		return 0, err
+	}
+	copy(p, f.buf[off:])
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tier, nil
+}
+
+// Chunk waits for chunk i and returns it with its sum: the peers' view of a fetch.
+// The bytes are the fetch's own; buf is not used.
+func (f *fetch) Chunk(ctx context.Context, i int, _ []byte) ([]byte, shoal.Sum, error) {
+	if err := f.wait(ctx, i+1); err != nil {
+		return nil, 0, err
+	}
+	return f.chunk(i), f.sums[i], nil
+}
+
+// acquire adds a reader; false when the block was given up or has left memory.
+func (f *fetch) acquire() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.abandoned || f.freed {
+		return false
+	}
+	f.readers++
+	return true
+}
+
+// release drops a reader. Without readers a fetch that still misses chunks is given up;
+// one that has them all may still be on its way to the disk, which goes on.
+func (f *fetch) release() {
+	f.mu.Lock()
+	f.readers--
+	giveUp := f.readers == 0 && !f.done && f.landed < len(f.sums)
+	f.abandoned = f.abandoned || giveUp
+	f.mu.Unlock()
+	if giveUp {
+		f.cancel()
+	}
+	f.tryFree()
+}
+
+// retire says that the goroutine that wrote the block has ended.
+func (f *fetch) retire() {
+	f.mu.Lock()
+	f.running = false
+	f.mu.Unlock()
+	f.tryFree()
+}
+
+// tryFree gives the buffer back once neither a writer nor a reader is left.
+func (f *fetch) tryFree() {
+	f.mu.Lock()
+	free := !f.running && f.readers == 0 && !f.freed
+	f.freed = f.freed || free
+	f.mu.Unlock()
+	if free {
+		f.free()
+	}
+}
+
+// broken reports that the fetch ended without the whole block.
+func (f *fetch) broken() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.abandoned || f.done && f.err != nil
+}

@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/node/peer"
+	"github.com/shoal-mesh/shoal/replicas"
+	"github.com/shoal-mesh/shoal/ufs"
+)
+
+var (
+	errBadChunk = errors.New("chunk does not match its checksum")
+	errClosed   = errors.New("the agent is shutting down")
+)
+
+// directory is what the read path asks of the replica directory.
+type directory interface {
+	// Relocate says for each key who has it, or that the caller is to fill it.
+	Relocate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer
+	Add(key shoal.Key, sum shoal.Sum)
+	Renew(keys ...shoal.Key)
+	Release(key shoal.Key)
+}
+
+// transfers brings blocks from peers.
+type transfers interface {
+	Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, length, first int, sink peer.Sink) error
+}
+
+// sources finds the UFS behind an entry, and is told when a version there is gone.
+type sources interface {
+	FS(e shoal.Entry) ufs.FS
+	Expire(id uint64)
+}
+
+// FetcherConfig holds the settings of a Fetcher. A zero field means its default.
+type FetcherConfig struct {
+	// InFlightBytes bounds the memory of blocks on their way that no reader waits for
+	// yet (readahead). Default 256 MiB.
+	InFlightBytes int64
+	// SlowPeer is how long a holder may bring nothing before another source is tried;
+	// shorter when peers have been answering quickly. Default 2s.
+	SlowPeer time.Duration
+	// SlowFill is how long a filler may bring nothing, though it says that it is alive,
+	// before this node reads the UFS itself. Default 20s.
+	SlowFill time.Duration
+	// Logger receives a line for each block that could not be kept. Default: discard.
+	Logger *slog.Logger
+}
+
+func (c FetcherConfig) withDefaults() FetcherConfig {
+	if c.InFlightBytes == 0 {
+		c.InFlightBytes = 256 << 20
+	}
+	if c.SlowPeer == 0 {
+		c.SlowPeer = 2 * time.Second
+	}
+	if c.SlowFill == 0 {
+		c.SlowFill = 20 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// A Fetcher brings blocks to this node, once each however many readers want them: from a
+// holder, from the node that is filling the block, or, on a lease of the block's home,
+// from the UFS. What arrives is kept in the store and announced.
+//
+// The mesh is never a reason for a read to fail: when a peer or a home does not answer,
+// the next one is asked, and in the end the UFS.
+type Fetcher struct {
+	where   directory
+	peers   transfers
+	store   blocks
+	sources sources
+	cfg     FetcherConfig
+	bufs    sync.Pool // *[]byte of BlockSize
+	stats   fetchStats
+	latency atomic.Int64 // of a peer's first chunk: moving average in ns
+
+	mu      sync.Mutex // guards the fields below
+	flights map[shoal.Key]*fetch
+	closed  bool
+	wg      sync.WaitGroup
+}
+
+// NewFetcher returns a Fetcher. The caller must Close it.
+func NewFetcher(where directory, peers transfers, store blocks, from sources, cfg FetcherConfig) *Fetcher {
+	r := &Fetcher{
+		where: where, peers: peers, store: store, sources: from, cfg: cfg.withDefaults(),
+		flights: make(map[shoal.Key]*fetch),
+	}
+	r.bufs.New = func() any { b := make([]byte, shoal.BlockSize); return &b }
+	return r
+}
+
+// Close gives up all fetches and waits for them to end.
+func (r *Fetcher) Close() {
+	r.mu.Lock()
+	r.closed = true
+	for _, ft := range r.flights {
+		ft.cancel()
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+}
+
+// want returns a fetch for each of the entry's blocks, started where none runs yet; one
+// lookup goes out for all that start. The caller releases each.
+func (r *Fetcher) want(e shoal.Entry, indexes ...uint32) []*fetch {
+	out := make([]*fetch, len(indexes))
+	var started []*fetch
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	for i, index := range indexes {
+		key := shoal.Key{File: e.File, Index: index}
+		if ft := r.flights[key]; ft != nil && ft.acquire() {
+			out[i] = ft
+			continue
+		}
+		out[i] = r.newFetch(e, key)
+		if r.closed {
+			out[i].finish(errClosed)
+			out[i].retire()
+			continue
+		}
+		r.flights[key] = out[i]
+		started = append(started, out[i])
+	}
+	if len(started) == 0 {
+		cancel()
+		return out
+	}
+	r.start(ctx, cancel, started)
+	return out
+}
+
+// newFetch returns a fetch with one reader.
+func (r *Fetcher) newFetch(e shoal.Entry, key shoal.Key) *fetch {
+	length := shoal.BlockLen(e.Info.Size, key.Index)
+	ft := &fetch{
+		key: key, entry: e, sums: make([]shoal.Sum, shoal.Chunks(length)),
+		cancel: func() {}, readers: 1, running: true,
+	}
+	r.stats.inFlight.Add(int64(length))
+	if length <= shoal.BlockSize/4 {
+		ft.buf = make([]byte, length)
+		ft.free = func() { r.stats.inFlight.Add(-int64(length)) }
+		return ft
+	}
+	buf, _ := r.bufs.Get().(*[]byte)
+	ft.buf = (*buf)[:length]
+	ft.free = func() {
+		r.stats.inFlight.Add(-int64(length))
+		r.bufs.Put(buf)
+	}
+	return ft
+}
+
+// start locates the blocks together and then fetches them side by side. The lookup is
+// given up only when nobody wants any of them any more.
+func (r *Fetcher) start(ctx context.Context, cancel context.CancelFunc, started []*fetch) {
+	keys := make([]shoal.Key, len(started))
+	runs := make([]func(replicas.Answer), len(started))
+	var wanted atomic.Int32
+	wanted.Store(int32(len(started)))
+	for i, ft := range started {
+		keys[i] = ft.key
+		runs[i] = r.prepare(ctx, ft, func() {
+			if wanted.Add(-1) == 0 {
+				cancel()
+			}
+		})
+	}
+	r.wg.Go(func() {
+		answers := r.where.Relocate(ctx, keys, nil)
+		for i, run := range runs[1:] {
+			r.wg.Go(func() { run(answers[i+1]) })
+		}
+		runs[0](answers[0])
+	})
+}
+
+// prepare gives a fetch a context of its own, and returns what runs it. ended is called
+// once, when the fetch is over or given up.
+func (r *Fetcher) prepare(ctx context.Context, ft *fetch, ended func()) func(replicas.Answer) {
+	ctx, stop := context.WithCancel(ctx)
+	once := sync.OnceFunc(ended)
+	ft.cancel = func() {
+		stop()
+		once()
+	}
+	return func(first replicas.Answer) { r.run(ctx, ft, first) }
+}
+
+// run brings one block here, keeps it and announces it.
+func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
+	err := r.bring(ctx, ft, first)
+	if err == nil {
+		r.keep(ft)
+	} else {
+		r.where.Release(ft.key)
+		r.stats.failed(err)
+	}
+	r.mu.Lock()
+	if r.flights[ft.key] == ft {
+		delete(r.flights, ft.key)
+	}
+	r.mu.Unlock()
+	ft.finish(err)
+	ft.cancel()
+	ft.retire()
+}
+
+// keep stores a complete block and tells its homes. A block that cannot be stored has
+// been read all the same.
+func (r *Fetcher) keep(ft *fetch) {
+	if err := r.store.Put(ft.key, ft.buf, ft.sums); err != nil {
+		r.stats.notKept.Add(1)
+		r.where.Release(ft.key)
+		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)
+		return
+	}
+	r.where.Add(ft.key, shoal.BlockSum(ft.sums))
+}
+
+// crowded reports that blocks in memory have used up what readahead may use.
+func (r *Fetcher) crowded() bool { return r.stats.inFlight.Load() >= r.cfg.InFlightBytes }

@@ -1,0 +1,76 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// metrics returns a registry that reads the agent's own counters when it is scraped, so
+// that nothing is counted twice. Labels are bounded: tiers and disks, never paths.
+func (a *Agent) metrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for t := range shoal.Tiers {
+		labels := prometheus.Labels{"tier": t.String()}
+		count(reg, "read_bytes_total", "Bytes given to readers, by the tier they came from.", labels,
+			func() float64 { return float64(a.files.bytes[t].Load()) })
+	}
+	a.readMetrics(reg)
+	a.cacheMetrics(reg)
+	a.meshMetrics(reg)
+	return reg
+}
+
+func (a *Agent) readMetrics(reg *prometheus.Registry) {
+	f := &a.fetch.stats
+	count(reg, "opens_total", "Files opened.", nil, func() float64 { return float64(a.files.opens.Load()) })
+	count(reg, "read_errors_total", "Reads that returned an error.", nil, func() float64 { return float64(a.files.failed.Load()) })
+	count(reg, "fetched_bytes_total", "Bytes brought to this node.", prometheus.Labels{"tier": "peer"},
+		func() float64 { return float64(f.bytes[shoal.TierPeer].Load()) })
+	count(reg, "fetched_bytes_total", "Bytes brought to this node.", prometheus.Labels{"tier": "ufs"},
+		func() float64 { return float64(f.bytes[shoal.TierUFS].Load()) })
+	gauge(reg, "fetch_in_flight_bytes", "Memory of blocks on their way here.", nil, func() float64 { return float64(f.inFlight.Load()) })
+	count(reg, "peer_transfer_errors_total", "Transfers a peer did not finish.", nil, func() float64 { return float64(f.peerErrors.Load()) })
+	count(reg, "hedges_total", "Transfers given up for another source because the peer was slow.", nil, func() float64 { return float64(f.hedged.Load()) })
+	count(reg, "bad_chunks_total", "Chunks from peers that did not match their checksum.", nil, func() float64 { return float64(f.badChunks.Load()) })
+	count(reg, "fetch_failures_total", "Blocks that no source could bring.", nil, func() float64 { return float64(f.failures.Load()) })
+}
+
+func (a *Agent) cacheMetrics(reg *prometheus.Registry) {
+	gauge(reg, "cache_blocks", "Blocks in the store.", nil, func() float64 { return float64(a.store.Stats().Blocks) })
+	gauge(reg, "cache_bytes", "Bytes the store occupies.", nil, func() float64 { return float64(a.store.Stats().Bytes) })
+	gauge(reg, "cache_capacity_bytes", "Bytes the store may occupy.", nil, func() float64 { return float64(a.store.Stats().CapacityBytes) })
+	count(reg, "cache_evictions_total", "Blocks evicted.", nil, func() float64 { return float64(a.store.Stats().Evictions) })
+	count(reg, "cache_corrupt_total", "Blocks dropped because they did not match their checksum.", nil,
+		func() float64 { return float64(a.store.Stats().Corrupt) })
+	for i, d := range a.store.Stats().Disks {
+		gauge(reg, "disk_ok", "1 while the disk takes blocks.", prometheus.Labels{"disk": d.Path}, func() float64 {
+			if a.store.Stats().Disks[i].Err != nil {
+				return 0
+			}
+			return 1
+		})
+	}
+}
+
+func (a *Agent) meshMetrics(reg *prometheus.Registry) {
+	gauge(reg, "members", "Live nodes this node knows of, itself among them.", nil, func() float64 {
+		return float64(len(a.mesh.Members()))
+	})
+	gauge(reg, "directory_entries", "Blocks this node is a home of.", nil, func() float64 { return float64(a.where.Stats().Directory.Entries) })
+	count(reg, "peer_sent_bytes_total", "Bytes served to peers.", nil, func() float64 { return float64(a.host.Stats().BytesOut) })
+	count(reg, "peer_refused_total", "Connections refused because the caller is not a member.", nil,
+		func() float64 { return float64(a.host.Stats().Refused) })
+	count(reg, "ufs_stat_total", "Stat requests sent to UFSs.", nil, func() float64 { return float64(a.names.Stats().UFSStats) })
+	count(reg, "ufs_list_pages_total", "Listing pages read from UFSs.", nil, func() float64 { return float64(a.names.Stats().UFSListPages) })
+}
+
+func count(reg *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {
+	reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "shoal", Name: name, Help: help, ConstLabels: labels}, value))
+}
+
+func gauge(reg *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {
+	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "shoal", Name: name, Help: help, ConstLabels: labels}, value))
+}

@@ -1,0 +1,89 @@
+package node
+
+import "github.com/shoal-mesh/shoal"
+
+const (
+	maxStreams = 4 // sequential readers followed per open file
+	// slack is how far from its end a read may be and still continue a stream: the
+	// kernel sends the pieces of one readahead in any order.
+	slack = 4 << 20
+)
+
+// readahead follows the sequential readers of one open file and says which blocks to
+// start. A reader that goes on where one stopped doubles its window, up to max
+// blocks; any other read begins a stream without one.
+type readahead struct {
+	max     uint32 // blocks; 0 reads nothing ahead
+	streams [maxStreams]stream
+	clock   uint64
+}
+
+type stream struct {
+	end    int64  // first byte after the furthest read
+	ahead  uint32 // blocks below have been asked for
+	window uint32 // blocks
+	used   uint64 // when, by the readahead's clock
+}
+
+// next notes a read of n bytes at off and returns the blocks [from, to) to start now.
+// A reader at the beginning of a file is taken for a sequential one.
+func (r *readahead) next(off int64, n int, size int64) (from, to uint32) {
+	r.clock++
+	end := off + int64(n)
+	s := r.find(off, end)
+	switch {
+	case s == nil:
+		s = r.oldest()
+		*s = stream{end: end, ahead: after(end)}
+		if off == 0 {
+			s.window = min(2, r.max)
+		}
+	case after(end) > after(s.end): // went on into another block
+		s.window = min(max(2*s.window, 2), r.max)
+	case end > s.end:
+		s.window = max(s.window, min(1, r.max))
+	}
+	s.used = r.clock
+	s.end = max(s.end, end)
+	from = max(s.ahead, after(s.end))
+	to = min(after(s.end)+s.window, uint32(shoal.Blocks(size)))
+	if to <= from || (to-from < s.window/2 && to < uint32(shoal.Blocks(size))) {
+		return 0, 0 // nothing, or too little to be worth a lookup
+	}
+	s.ahead = to
+	return from, to
+}
+
+// after returns the first block that a read ending at end does not touch.
+func after(end int64) uint32 { return uint32((end + shoal.BlockSize - 1) / shoal.BlockSize) }
+
+// expects reports whether a stream is about to read block i.
+func (r *readahead) expects(i uint32) bool {
+	for _, s := range r.streams {
+		if s.used > 0 && i >= uint32(max(0, s.end-slack)/shoal.BlockSize) && i < s.ahead {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns the stream that a read of [off, end) continues, or nil.
+func (r *readahead) find(off, end int64) *stream {
+	for i := range r.streams {
+		s := &r.streams[i]
+		if s.used > 0 && off <= s.end+slack && end >= s.end-slack {
+			return s
+		}
+	}
+	return nil
+}
+
+func (r *readahead) oldest() *stream {
+	s := &r.streams[0]
+	for i := range r.streams {
+		if r.streams[i].used < s.used {
+			s = &r.streams[i]
+		}
+	}
+	return s
+}

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"context"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore"
+	"github.com/shoal-mesh/shoal/node/peer"
+)
+
+// blocks is what the read path asks of the block store.
+type blocks interface {
+	Put(key shoal.Key, data []byte, sums []shoal.Sum) error
+	Has(key shoal.Key) bool
+	ReadAt(key shoal.Key, p []byte, off int) (int, error)
+	Section(key shoal.Key) (*blockstore.Section, error)
+}
+
+// OpenBlock serves a peer: from the fetch that is bringing the block here, as its chunks
+// land, or from the store. fs.ErrNotExist tells the peer to look elsewhere.
+func (r *Fetcher) OpenBlock(_ context.Context, key shoal.Key) (peer.Stream, error) {
+	r.mu.Lock()
+	ft := r.flights[key]
+	joined := ft != nil && ft.acquire()
+	r.mu.Unlock()
+	if joined {
+		return &flightStream{fetch: ft}, nil
+	}
+	// A fetch stores its block before it leaves the table, so none is missed here.
+	section, err := r.store.Section(key)
+	if err != nil {
+		return nil, err
+	}
+	return storedStream{section}, nil
+}
+
+// A flightStream serves a block that is still on its way here.
+type flightStream struct {
+	*fetch
+	closed bool
+}
+
+func (s *flightStream) Close() error {
+	if !s.closed {
+		s.closed = true
+		s.release()
+	}
+	return nil
+}
+
+// A storedStream serves a block of the store. Its bytes are not verified here: the
+// receiver checks each chunk against the sum that travels with it.
+type storedStream struct{ section *blockstore.Section }
+
+func (s storedStream) Length() int { return s.section.Length }
+
+func (s storedStream) Chunk(_ context.Context, i int, buf []byte) ([]byte, shoal.Sum, error) {
+	data, err := s.section.ReadChunk(i, buf)
+	return data, s.section.Sums[i], err
+}
+
+func (s storedStream) Close() error { return s.section.Close() }

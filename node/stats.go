@@ -1,0 +1,56 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// fetchStats counts what a Fetcher does.
+type fetchStats struct {
+	bytes      [shoal.Tiers]atomic.Int64 // brought here, by tier
+	inFlight   atomic.Int64              // bytes of blocks in memory
+	peerErrors atomic.Int64
+	hedged     atomic.Int64
+	badChunks  atomic.Int64
+	notKept    atomic.Int64
+	failures   atomic.Int64
+}
+
+// failed counts a fetch that ended with err; giving up is not a failure.
+func (s *fetchStats) failed(err error) {
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, errClosed) {
+		s.failures.Add(1)
+	}
+}
+
+// FetchStats is a snapshot of a Fetcher's counters.
+type FetchStats struct {
+	PeerBytes     int64 `json:"peer_bytes"`      // brought from peers
+	UFSBytes      int64 `json:"ufs_bytes"`       // brought from the UFS
+	InFlightBytes int64 `json:"in_flight_bytes"` // of blocks in memory now
+	PeerErrors    int64 `json:"peer_errors"`     // transfers a peer did not finish
+	Hedged        int64 `json:"hedged"`          // of these, given up for being slow
+	BadChunks     int64 `json:"bad_chunks"`      // chunks that did not match their sum
+	NotKept       int64 `json:"not_kept"`        // blocks read but not stored
+	Failures      int64 `json:"failures"`        // blocks no source could bring
+}
+
+// Stats returns what the Fetcher has done so far.
+func (r *Fetcher) Stats() FetchStats {
+	s := &r.stats
+	return FetchStats{
+		PeerBytes: s.bytes[shoal.TierPeer].Load(), UFSBytes: s.bytes[shoal.TierUFS].Load(),
+		InFlightBytes: s.inFlight.Load(), PeerErrors: s.peerErrors.Load(), Hedged: s.hedged.Load(),
+		BadChunks: s.badChunks.Load(), NotKept: s.notKept.Load(), Failures: s.failures.Load(),
+	}
+}
+
+// ReadStats counts what readers of this node were given.
+type ReadStats struct {
+	Bytes  map[string]int64 `json:"bytes"` // by tier: local, peer, ufs
+	Opens  int64            `json:"opens"`
+	Failed int64            `json:"failed"` // reads that returned an error
+}

@@ -1,0 +1,203 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/fuse"
+)
+
+// A Summary is what one node says of itself. Its JSON form is stable.
+type Summary struct {
+	ID        shoal.NodeID    `json:"id"`
+	Name      string          `json:"name"`
+	Zone      string          `json:"zone"`
+	Version   string          `json:"version"`
+	UptimeS   float64         `json:"uptime_s"`
+	View      shoal.View      `json:"view"`
+	Mount     string          `json:"mount"` // where the namespace is mounted, "" if it is not
+	Cache     CacheStatus     `json:"cache"`
+	Reads     ReadStats       `json:"reads"`
+	Fetches   FetchStats      `json:"fetches"`
+	Directory DirectoryStatus `json:"directory"`
+	Peers     PeerStatus      `json:"peers"`
+	Gossip    GossipStatus    `json:"gossip"`
+	Names     NamesStatus     `json:"names"`
+	Mounts    []MountStatus   `json:"mounts"`
+}
+
+// A CacheStatus tells of the block store.
+type CacheStatus struct {
+	Blocks        int          `json:"blocks"`
+	Bytes         int64        `json:"bytes"` // occupied, in whole pages
+	CapacityBytes int64        `json:"capacity_bytes"`
+	Hits          uint64       `json:"hits"`
+	Misses        uint64       `json:"misses"`
+	Evictions     uint64       `json:"evictions"`
+	Corrupt       uint64       `json:"corrupt"` // blocks dropped for being bad
+	Disks         []DiskStatus `json:"disks"`
+}
+
+// A DiskStatus tells of one cache directory.
+type DiskStatus struct {
+	Path          string `json:"path"`
+	Bytes         int64  `json:"bytes"`
+	CapacityBytes int64  `json:"capacity_bytes"`
+	Error         string `json:"error,omitempty"` // why it takes no blocks
+}
+
+// A DirectoryStatus tells of the node's part of the replica directory.
+type DirectoryStatus struct {
+	Entries  int   `json:"entries"`   // blocks this node is a home of
+	Leases   int   `json:"leases"`    // of these, being filled
+	FailOpen int64 `json:"fail_open"` // blocks filled because no home answered
+}
+
+// A PeerStatus tells of the traffic with other nodes.
+type PeerStatus struct {
+	Connections int64 `json:"connections"`
+	BytesIn     int64 `json:"bytes_in"`
+	BytesOut    int64 `json:"bytes_out"`
+	Refused     int64 `json:"refused"` // connections of strangers
+}
+
+// A GossipStatus tells of the membership protocol.
+type GossipStatus struct {
+	Members int    `json:"members"`
+	Refused uint64 `json:"refused"` // streams and packets of strangers
+	// JoinError is why the last attempt to reach the configured seeds failed.
+	JoinError string `json:"join_error,omitempty"`
+}
+
+// A NamesStatus tells of the namespace's cache of names.
+type NamesStatus struct {
+	Entries      int64 `json:"entries"`
+	Lookups      int64 `json:"lookups"`
+	Hits         int64 `json:"hits"` // lookups answered without the UFS
+	UFSStats     int64 `json:"ufs_stats"`
+	UFSListPages int64 `json:"ufs_list_pages"`
+	StaleServed  int64 `json:"stale_served"`
+}
+
+// A MountStatus tells of one mount.
+type MountStatus struct {
+	Path    string `json:"path"`
+	Address string `json:"address"`
+	Down    bool   `json:"down"` // the UFS did not answer the last request
+	Error   string `json:"error,omitempty"`
+}
+
+// Status is a node's Summary and the mesh as it sees it.
+type Status struct {
+	Summary
+	Members []MemberStatus `json:"members"`
+}
+
+// A MemberStatus is one node as another sees it.
+type MemberStatus struct {
+	ID            shoal.NodeID `json:"id"`
+	Name          string       `json:"name"`
+	Zone          string       `json:"zone"`
+	State         string       `json:"state"`
+	PeerAddr      string       `json:"peer_addr"`
+	CapacityBytes int64        `json:"capacity_bytes"`
+	Summary       *Summary     `json:"summary,omitempty"` // as the node itself told
+	Error         string       `json:"error,omitempty"`   // why it did not
+}
+
+// Summary returns what the node says of itself now.
+func (a *Agent) Summary() Summary {
+	s := Summary{
+		ID: a.self.ID, Name: a.self.Name, Zone: a.self.Zone, Version: a.version,
+		UptimeS: time.Since(a.started).Seconds(), View: a.where.View(),
+		Cache: a.cacheStatus(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
+	}
+	if a.door.Load() != nil {
+		s.Mount = a.cfg.Mount.Path
+	}
+	d, p, g, n := a.where.Stats(), a.host.Stats(), a.mesh.Stats(), a.names.Stats()
+	s.Directory = DirectoryStatus{Entries: d.Directory.Entries, Leases: d.Directory.Leases, FailOpen: d.FailOpen}
+	s.Peers = PeerStatus{Connections: p.Connections, BytesIn: p.BytesIn, BytesOut: p.BytesOut, Refused: p.Refused}
+	s.Gossip = GossipStatus{Members: g.Members, Refused: g.RejectedStreams + g.RejectedPackets}
+	if err := a.mesh.JoinError(); err != nil {
+		s.Gossip.JoinError = err.Error()
+	}
+	s.Names = NamesStatus{
+		Entries: n.Entries, Lookups: n.Lookups, Hits: n.Hits + n.NegativeHits,
+		UFSStats: n.UFSStats, UFSListPages: n.UFSListPages, StaleServed: n.StaleServed,
+	}
+	for _, m := range a.names.Mounts() {
+		s.Mounts = append(s.Mounts, MountStatus{Path: m.Path, Address: m.Address, Down: m.Down, Error: m.LastError})
+	}
+	return s
+}
+
+func (a *Agent) cacheStatus() CacheStatus {
+	c := a.store.Stats()
+	s := CacheStatus{
+		Blocks: c.Blocks, Bytes: c.Bytes, CapacityBytes: c.CapacityBytes, Hits: c.Hits, Misses: c.Misses,
+		Evictions: c.Evictions, Corrupt: c.Corrupt,
+	}
+	for _, d := range c.Disks {
+		disk := DiskStatus{Path: d.Path, Bytes: d.Bytes, CapacityBytes: d.CapacityBytes}
+		if d.Err != nil {
+			disk.Error = d.Err.Error()
+		}
+		s.Disks = append(s.Disks, disk)
+	}
+	return s
+}
+
+// Status returns the node's Summary and asks every other member for its own; one that
+// does not answer within a second is listed with the reason.
+func (a *Agent) Status(ctx context.Context) Status {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	s := Status{Summary: a.Summary()}
+	members := a.mesh.Members()
+	s.Members = make([]MemberStatus, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		to := &s.Members[i]
+		*to = MemberStatus{ID: m.ID, Name: m.Name, Zone: m.Zone, State: m.State.String(), PeerAddr: m.PeerAddr, CapacityBytes: m.Capacity}
+		if m.ID == a.self.ID {
+			to.Summary = &s.Summary
+			continue
+		}
+		wg.Go(func() {
+			summary, err := callSummaryOf(ctx, a.host, m.ID)
+			if err != nil {
+				to.Error = err.Error()
+				return
+			}
+			to.Summary = &summary
+		})
+	}
+	wg.Wait()
+	return s
+}
+
+// statfs describes the cache to programs that ask how full the mount is.
+func (a *Agent) statfs() fuse.Space {
+	s := a.store.Stats()
+	return fuse.Space{Bytes: s.CapacityBytes, FreeBytes: max(0, s.CapacityBytes-s.Bytes), Files: a.names.Stats().Entries}
+}
+
+// ready says why the node cannot serve, or nil.
+func (a *Agent) ready() error {
+	for _, d := range a.store.Stats().Disks {
+		if d.Err != nil {
+			return d.Err
+		}
+	}
+	select {
+	case <-a.Done(): // never, without a mount
+		return unix.ENOTCONN
+	default:
+		return nil
+	}
+}
