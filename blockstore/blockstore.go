@@ -1,0 +1,182 @@
+// Package blockstore keeps blocks on this node's disks.
+//
+// A block lies in a container file, its bytes first and a trailer with its key and chunk
+// sums behind them. An index per disk (Pebble) says which blocks there are; losing a disk
+// loses only its blocks. In memory a block costs about 60 bytes of pointer-free arrays.
+//
+// How a block comes and goes:
+//
+//  1. Put makes room (evicting only if the disk is truly full: a goroutine per disk evicts
+//     ahead of need), writes a new container, then the index entry, then shows the block.
+//  2. ReadAt and Section find it in memory, take its container from a bounded set of open
+//     files, and check every chunk they touch before they hand out a byte of it.
+//  3. Eviction hides the block first, then deletes its index entry and its container. A
+//     reader that has the container open reads on, and reads the right bytes.
+//
+// Nothing is synced per block: a cache may lose its tail. The index is written through to
+// the kernel every FlushInterval. After a crash each block the index shows is read back
+// with its sums, or dropped when it is read. Container names are never used twice, so
+// what an earlier process left behind is told from what this one writes, and is removed
+// in the background.
+//
+// A disk that fails to write (full from outside, EIO, read-only) admits nothing until a
+// trial write succeeds; its blocks are read on.
+//
+// The store never keeps data passed to it. What it returns belongs to the caller, but
+// for Section.Sums, which is shared and must not be modified.
+//
+// This package does not fetch, does not know replicas, and does not pin; blocks of a file
+// do not share a container yet.
+package blockstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore/policy"
+)
+
+var (
+	// ErrFull reports that no disk has room for a block: the limit is reached and nothing
+	// can be evicted, or the file system is full.
+	ErrFull = errors.New("no room for the block")
+	// ErrCorrupt reports that a block on disk was not what was put. It has been dropped.
+	ErrCorrupt = errors.New("block is corrupt")
+	// ErrLocked reports that a cache directory is in use by another agent.
+	ErrLocked = errors.New("cache directory is in use")
+	// ErrFormat reports a cache directory whose layout this agent does not know.
+	ErrFormat = errors.New("unknown cache format")
+)
+
+// A Disk is one cache directory and its limit.
+type Disk struct {
+	Path string
+	// SizeBytes limits what the blocks occupy, in whole pages of 4 KiB; positive. A block
+	// that does not fit at all is refused with ErrFull. The index comes on top: about
+	// 100 bytes a block.
+	SizeBytes int64
+}
+
+// Config holds the settings of a Store. A zero field means its default.
+type Config struct {
+	// Disks are the cache directories. At least one, each path once.
+	Disks []Disk
+	// Policy makes the policy of one disk. Default: LRU.
+	Policy func() policy.Policy
+	// OnEvict is told the keys of blocks that went other than by Remove: evicted, found
+	// corrupt or missing. It is called without locks, from any goroutine, once per loss of
+	// a block. A Put of one of these keys waits until it has returned, so it must not put
+	// or remove one of them itself. Default: none.
+	OnEvict func(keys []shoal.Key)
+	// High and Low are the shares of a disk's limit at which eviction in the background
+	// starts and stops. Default 0.98 and 0.97; 0 < Low <= High <= 1.
+	High, Low float64
+	// OpenFiles bounds the containers kept open over all disks. Default 1024.
+	OpenFiles int
+	// IndexCacheBytes bounds the indexes' block cache over all disks. Default 32 MiB.
+	IndexCacheBytes int64
+	// FlushInterval is how much of its tail the index may lose in a crash. Default 1s.
+	FlushInterval time.Duration
+	// RetryInterval is the time between trial writes to a disk that failed. Default 10s.
+	RetryInterval time.Duration
+	// Logger receives a line when a disk fails or heals and when a block is bad.
+	// Default: discard.
+	Logger *slog.Logger
+
+	files   fileSystem // where containers are kept; tests put faults in between
+	indexFS vfs.FS     // where the index is kept; likewise
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Policy == nil {
+		c.Policy = func() policy.Policy { return policy.NewLRU() }
+	}
+	if c.OnEvict == nil {
+		c.OnEvict = func([]shoal.Key) {}
+	}
+	if c.High == 0 {
+		c.High = 0.98
+	}
+	if c.Low == 0 {
+		c.Low = min(0.97, c.High)
+	}
+	if c.OpenFiles == 0 {
+		c.OpenFiles = 1024
+	}
+	if c.IndexCacheBytes == 0 {
+		c.IndexCacheBytes = 32 << 20
+	}
+	if c.FlushInterval == 0 {
+		c.FlushInterval = time.Second
+	}
+	if c.RetryInterval == 0 {
+		c.RetryInterval = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.files == nil {
+		c.files = osFiles{}
+	}
+	if c.indexFS == nil {
+		c.indexFS = vfs.Default
+	}
+	return c, c.validate()
+}
+
+func (c Config) validate() error {
+	var errs []error
+	if len(c.Disks) == 0 {
+		errs = append(errs, errors.New("disks: none given"))
+	}
+	seen := make(map[string]bool)
+	for _, d := range c.Disks {
+		path := filepath.Clean(d.Path)
+		switch {
+		case d.Path == "":
+			errs = append(errs, errors.New("disks: empty path"))
+		case seen[path]:
+			errs = append(errs, fmt.Errorf("disks: %s is given twice", path))
+		case d.SizeBytes <= 0:
+			errs = append(errs, fmt.Errorf("disks: %s: size %d is not positive", path, d.SizeBytes))
+		}
+		seen[path] = true
+	}
+	if c.Low <= 0 || c.Low > c.High || c.High > 1 {
+		errs = append(errs, fmt.Errorf("watermarks: low %v and high %v, want 0 < low <= high <= 1", c.Low, c.High))
+	}
+	if c.OpenFiles < 1 {
+		errs = append(errs, fmt.Errorf("open files: %d is not positive", c.OpenFiles))
+	}
+	if c.IndexCacheBytes < 0 || c.FlushInterval < 0 || c.RetryInterval < 0 {
+		errs = append(errs, errors.New("index cache, flush interval, retry interval: must not be negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// Stats is a snapshot of a Store's counters. Counts are since Open.
+type Stats struct {
+	Blocks        int   // visible now
+	Bytes         int64 // what they occupy, in whole pages, and what is being written
+	CapacityBytes int64
+	Hits, Misses  uint64 // reads and sections that found their block, and that did not
+	Puts          uint64 // blocks written
+	Evictions     uint64 // blocks given up for room
+	Corrupt       uint64 // blocks dropped because they were bad or missing on disk
+	Disks         []DiskStats
+}
+
+// DiskStats is the part of Stats that is of one disk.
+type DiskStats struct {
+	Path          string
+	Blocks        int
+	Bytes         int64
+	CapacityBytes int64
+	Err           error // why the disk admits nothing; nil when it does
+}

@@ -1,0 +1,165 @@
+package blockstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// format is the version of the layout of a cache directory:
+//
+//	LOCK      flock by the running agent, its pid inside
+//	FORMAT    this version
+//	BOOTS     how often the directory was opened: makes container names unique
+//	index/    Pebble
+//	blocks/   256 subfolders of containers
+const (
+	format       = 1
+	formatPrefix = "shoal blockstore "
+)
+
+// bootShift is the bits of a container name below the boot count: 10^12 blocks a run.
+const bootShift = 40
+
+// prepare locks the cache directory at root, makes or checks its layout, and returns the
+// lock and the first container name of this run: no earlier run used it or a higher one.
+func prepare(root string) (lock *os.File, firstContainer uint64, err error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, 0, explain(root, err)
+	}
+	lock, err = lockDir(root)
+	if err != nil {
+		return nil, 0, err
+	}
+	boots, err := layout(root)
+	if err != nil {
+		return nil, 0, errors.Join(explain(root, err), lock.Close())
+	}
+	return lock, boots << bootShift, nil
+}
+
+// layout makes or checks what is in root, and returns the number of this run.
+func layout(root string) (boots uint64, err error) {
+	if err := checkFormat(root); err != nil {
+		return 0, err
+	}
+	path := filepath.Join(root, "BOOTS")
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if err == nil {
+		boots, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64-bootShift)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %s: %w; empty the directory", ErrFormat, path, err)
+		}
+	}
+	boots++
+	if err := writeFile(path, fmt.Sprintf("%d\n", boots)); err != nil {
+		return 0, err
+	}
+	for i := range containerDirs {
+		if err := os.MkdirAll(filepath.Join(root, containersDir, subfolder(i)), 0o700); err != nil {
+			return 0, err
+		}
+	}
+	return boots, nil
+}
+
+// checkFormat refuses a layout of another version, and marks an empty directory with
+// this one.
+func checkFormat(root string) error {
+	path := filepath.Join(root, "FORMAT")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(root, "index")); err == nil {
+			return fmt.Errorf("%w: %s has an index but no FORMAT file; empty the directory", ErrFormat, root)
+		}
+		return writeFile(path, fmt.Sprintf("%s%d\n", formatPrefix, format))
+	}
+	if err != nil {
+		return err
+	}
+	text, ok := strings.CutPrefix(strings.TrimSpace(string(b)), formatPrefix)
+	version, err := strconv.Atoi(text)
+	if !ok || err != nil {
+		return fmt.Errorf("%w: %s is not a block store's; choose another cache directory", ErrFormat, path)
+	}
+	if version != format {
+		return fmt.Errorf("%w: %s is version %d and this agent knows %d; "+
+			"run an agent that knows it, or empty the directory", ErrFormat, path, version, format)
+	}
+	return nil
+}
+
+// lockDir takes the directory for this process. The kernel lets it go when the process
+// ends, however it ends.
+func lockDir(root string) (*os.File, error) {
+	path := filepath.Join(root, "LOCK")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, explain(root, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer func() { _ = f.Close() }()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		pid := "unknown"
+		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+			pid = strings.TrimSpace(string(b))
+		}
+		return nil, fmt.Errorf("%w: %s belongs to the running agent with pid %s; stop it or choose another cache directory",
+			ErrLocked, root, pid)
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(explain(root, err), f.Close())
+	}
+	if _, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0); err != nil {
+		return nil, errors.Join(explain(root, err), f.Close())
+	}
+	return f, nil
+}
+
+// explain adds the cure to what a cache directory may suffer from.
+func explain(root string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("cache directory %s is not writable by uid %d; change its owner or choose another: %w",
+			root, os.Geteuid(), err)
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("cache directory %s is on a read-only file system; remount it or choose another: %w", root, err)
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("cache directory %s is on a full file system; free some space or choose another: %w", root, err)
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("cache directory %s is not a directory; choose another: %w", root, err)
+	}
+	return err
+}
+
+// writeFile replaces a small file, durably: it holds the old or the new contents.
+func writeFile(path, contents string) error {
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(contents)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

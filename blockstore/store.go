@@ -1,0 +1,355 @@
+package blockstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// Store is the block store of one node. Its methods may be called concurrently.
+type Store struct {
+	cfg    Config
+	disks  []*disk
+	claims *claims
+	cache  *pebble.Cache // of all indexes
+	quit   chan struct{}
+	wg     sync.WaitGroup // the disks' goroutines
+
+	hits, misses, puts atomic.Uint64
+
+	mu     sync.Mutex // guards the fields below
+	closed bool
+	calls  sync.WaitGroup // calls at work; not added to once closed
+}
+
+// Open opens the cache directories, making what is missing, and returns a running Store
+// with the blocks that are in them. The caller must Close it. Errors: ErrLocked, ErrFormat,
+// fs.ErrPermission, and whatever else the directories suffer from.
+func Open(cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("blockstore: config: %w", err)
+	}
+	s := &Store{
+		cfg: cfg, claims: newClaims(), cache: pebble.NewCache(cfg.IndexCacheBytes), quit: make(chan struct{}),
+	}
+	for i := range cfg.Disks {
+		if err := s.openDisk(i); err != nil {
+			return nil, errors.Join(fmt.Errorf("blockstore: %w", err), s.Close())
+		}
+	}
+	for _, d := range s.disks {
+		known := d.known()
+		s.wg.Go(func() { d.run(s.quit, cfg.FlushInterval, cfg.RetryInterval) })
+		s.wg.Go(func() { d.scan(s.quit, known) })
+		d.wake() // the limit may be lower than it was
+	}
+	return s, nil
+}
+
+// openDisk opens disk number i and loads what is on it.
+func (s *Store) openDisk(i int) error {
+	path, size := filepath.Clean(s.cfg.Disks[i].Path), s.cfg.Disks[i].SizeBytes
+	lock, first, err := prepare(path)
+	if err != nil {
+		return err
+	}
+	x, err := openIndex(filepath.Join(path, "index"), s.cfg.indexFS, s.cache, s.cfg.Logger)
+	if err != nil {
+		return errors.Join(explain(path, err), lock.Close())
+	}
+	d := &disk{
+		path: path, capacity: size,
+		high: int64(s.cfg.High * float64(size)), low: int64(s.cfg.Low * float64(size)),
+		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files, index: x,
+		handles: newHandles(max(1, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims,
+		onEvict: s.cfg.OnEvict, log: s.cfg.Logger, lock: lock, first: first, next: first,
+		kick: make(chan struct{}, 1), policy: s.cfg.Policy(),
+	}
+	d.scratch.New = func() any { return new([shoal.ChunkSize]byte) }
+	d.freed.L = &d.mu
+	d.table.slots = &d.slots
+	others := slices.Clone(s.disks)
+	s.disks = append(s.disks, d)
+	return d.load(func(key shoal.Key) bool {
+		return slices.ContainsFunc(others, func(o *disk) bool {
+			_, ok := o.lookup(key, false)
+			return ok
+		})
+	})
+}
+
+// enter begins a call; it fails once the store is closed.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("blockstore: %w", fs.ErrClosed)
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+// Put keeps a block, and shows it before it returns. sums are the chunk sums of data, which
+// the caller has verified: a wrong one is found when the block is read. If the block is
+// there already, Put does nothing. It may evict; it waits for nothing but its own writes,
+// unless the limit is reached. ErrFull: no disk has room. Put keeps neither slice.
+func (s *Store) Put(key shoal.Key, data []byte, sums []shoal.Sum) error {
+	if len(data) == 0 || len(data) > shoal.BlockSize || len(sums) != shoal.Chunks(len(data)) {
+		return fmt.Errorf("put block %v: %d bytes with %d sums: %w", key, len(data), len(sums), fs.ErrInvalid)
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	if s.Has(key) {
+		return nil
+	}
+	s.claims.wait(key)
+	defer s.claims.release(key)
+	if s.Has(key) {
+		return nil
+	}
+	var errs []error
+	for _, d := range s.rank(key) {
+		err := d.put(key, data, sums)
+		if err == nil {
+			s.puts.Add(1)
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 1 {
+		return fmt.Errorf("put block %v: %w", key, errs[0])
+	}
+	return fmt.Errorf("put block %v: %w", key, errors.Join(errs...))
+}
+
+// rank returns the disks in the order in which they are tried for key: weighted rendezvous
+// hashing by free space. The weight of a full disk is 2 % of its limit, so that full disks
+// share by size.
+func (s *Store) rank(key shoal.Key) []*disk {
+	if len(s.disks) == 1 {
+		return s.disks
+	}
+	type ranked struct {
+		disk  *disk
+		score float64
+	}
+	order := make([]ranked, len(s.disks))
+	for i, d := range s.disks {
+		weight := max(float64(d.free()), 0.02*float64(d.capacity))
+		seeded := shoal.Key{File: key.File, Index: key.Index + d.seed}
+		u := (float64(hashKey(seeded)>>11) + 0.5) / (1 << 53)
+		order[i] = ranked{d, -math.Log(u) / weight}
+	}
+	slices.SortFunc(order, func(a, b ranked) int {
+		if a.score < b.score {
+			return -1
+		}
+		return 1
+	})
+	disks := make([]*disk, len(order))
+	for i, r := range order {
+		disks[i] = r.disk
+	}
+	return disks
+}
+
+// Has reports whether the block is there. It does not count as a read.
+func (s *Store) Has(key shoal.Key) bool {
+	_, _, ok := s.find(key, false)
+	return ok
+}
+
+func (s *Store) find(key shoal.Key, touch bool) (*disk, slot, bool) {
+	for _, d := range s.disks {
+		if b, ok := d.lookup(key, touch); ok {
+			return d, b, true
+		}
+	}
+	return nil, slot{}, false
+}
+
+// ReadAt reads len(p) bytes of a block from offset off, as io.ReaderAt does: fewer than
+// asked for come with io.EOF. Every chunk it touches is verified before it returns; on any
+// other error it returns 0 and p holds nothing of use. fs.ErrNotExist: the block is not
+// there. ErrCorrupt: it was bad, and has been dropped.
+func (s *Store) ReadAt(key shoal.Key, p []byte, off int) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read block %v at %d: %w", key, off, fs.ErrInvalid)
+	}
+	n, short := 0, false
+	err := s.with(key, func(d *disk, b slot) error {
+		n = max(0, min(len(p), int(b.length)-off))
+		short = n < len(p)
+		if n == 0 {
+			return nil
+		}
+		return d.read(b, p[:n], off)
+	})
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read block %v: %w", key, err)
+	case short:
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Section opens a block for reading without verification. The caller must Close it. Errors
+// are as for ReadAt.
+func (s *Store) Section(key shoal.Key) (*Section, error) {
+	var c *Section
+	err := s.with(key, func(d *disk, b slot) error {
+		h, err := d.handle(b)
+		if err != nil {
+			return err
+		}
+		c = &Section{Length: int(b.length), Sums: h.sums, disk: d, handle: h, loc: b.location()}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open block %v: %w", key, err)
+	}
+	return c, nil
+}
+
+// Check reads and verifies a whole block, for one whose receiver found it wrong. Errors are
+// as for ReadAt. It counts as a read.
+func (s *Store) Check(key shoal.Key) error {
+	err := s.with(key, func(d *disk, b slot) error {
+		return d.read(b, make([]byte, b.length), 0)
+	})
+	if err != nil {
+		return fmt.Errorf("check block %v: %w", key, err)
+	}
+	return nil
+}
+
+// with finds a block, counts and touches it, and calls use with it; again when the block
+// was dropped and put anew in between.
+func (s *Store) with(key shoal.Key, use func(*disk, slot) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	for {
+		d, b, ok := s.find(key, true)
+		if !ok {
+			s.misses.Add(1)
+			return fs.ErrNotExist
+		}
+		err := use(d, b)
+		if err == nil {
+			s.hits.Add(1)
+			return nil
+		}
+		if again, err := d.judge(b, err); !again {
+			return err
+		}
+	}
+}
+
+// Remove drops a block; one that is not there is fs.ErrNotExist. OnEvict is not told.
+func (s *Store) Remove(key shoal.Key) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	for {
+		d, b, ok := s.find(key, false)
+		if !ok {
+			return fmt.Errorf("remove block %v: %w", key, fs.ErrNotExist)
+		}
+		if d.take(b, func([]shoal.Key) {}) {
+			return nil
+		}
+	}
+}
+
+// Keys yields every visible block with its block sum, in no order. Blocks may come and go
+// meanwhile: those there from begin to end are yielded once, others once or not at all, or
+// twice if they go and come again.
+func (s *Store) Keys() iter.Seq2[shoal.Key, shoal.Sum] {
+	return func(yield func(shoal.Key, shoal.Sum) bool) {
+		for _, d := range s.disks {
+			for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {
+				for _, b := range blocks {
+					if !yield(b.key, b.sum) {
+						return
+					}
+				}
+				if next == 0 {
+					break
+				}
+			}
+		}
+	}
+}
+
+// Stats returns the counters.
+func (s *Store) Stats() Stats {
+	st := Stats{Hits: s.hits.Load(), Misses: s.misses.Load(), Puts: s.puts.Load()}
+	for _, d := range s.disks {
+		ds := d.stats()
+		st.Blocks += ds.Blocks
+		st.Bytes += ds.Bytes
+		st.CapacityBytes += ds.CapacityBytes
+		st.Evictions += d.evictions.Load()
+		st.Corrupt += d.corrupt.Load()
+		st.Disks = append(st.Disks, ds)
+	}
+	return st
+}
+
+// Sync makes the index of all blocks put so far durable. Their bytes are the kernel's: a
+// crash of this process loses none, a power loss may lose some, which is found when they
+// are read.
+func (s *Store) Sync() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	var errs []error
+	for _, d := range s.disks {
+		errs = append(errs, d.index.flush())
+	}
+	return errors.Join(errs...)
+}
+
+// Close waits for the calls at work, stops, and lets the directories go. It may be called
+// twice. An error means that blocks put lately are forgotten.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.calls.Wait()
+	close(s.quit)
+	s.wg.Wait()
+	var errs []error
+	for _, d := range s.disks {
+		d.handles.close()
+		if err := d.index.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close disk %s: %w", d.path, err))
+		}
+		errs = append(errs, d.lock.Close())
+	}
+	s.cache.Unref()
+	return errors.Join(errs...)
+}

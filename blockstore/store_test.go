@@ -1,0 +1,377 @@
+package blockstore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashChildEnv); dir != "" {
+		crashChild(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// boundarySizes are the block lengths at which code may err.
+func boundarySizes() []int {
+	return []int{
+		1, pageSize - trailerFixed - 4, pageSize, shoal.ChunkSize - 1, shoal.ChunkSize, shoal.ChunkSize + 1,
+		3*shoal.ChunkSize + 17, shoal.BlockSize - 1, shoal.BlockSize,
+	}
+}
+
+func TestReadAt(t *testing.T) {
+	s := openTest(t, oneDisk(fastDir(t), 1<<30))
+	for i, size := range boundarySizes() {
+		key, data := testKey(uint32(i)), randomBytes(uint64(i), size)
+		put(t, s, key, data)
+		for _, off := range []int{0, 1, 100, shoal.ChunkSize - 1, shoal.ChunkSize, size - 1, size, size + 1} {
+			for _, n := range []int{0, 1, 4096, shoal.ChunkSize, shoal.ChunkSize + 1, 1 << 20, size} {
+				if off > size {
+					n = max(n, 1)
+				}
+				checkReadAt(t, s, key, data, off, n)
+			}
+		}
+	}
+}
+
+// checkReadAt compares ReadAt with a bytes.Reader's.
+func checkReadAt(t *testing.T, s *Store, key shoal.Key, data []byte, off, n int) {
+	t.Helper()
+	got, want := make([]byte, n), make([]byte, n)
+	gotN, gotErr := s.ReadAt(key, got, off)
+	wantN, wantErr := bytes.NewReader(data).ReadAt(want, int64(off))
+	if n == 0 {
+		wantErr = nil
+	}
+	if gotN != wantN || !errors.Is(gotErr, wantErr) || !bytes.Equal(got[:gotN], want[:wantN]) {
+		t.Errorf("ReadAt(block of %d, %d bytes, %d) = %d, %v, want %d, %v and the same bytes",
+			len(data), n, off, gotN, gotErr, wantN, wantErr)
+	}
+}
+
+func TestSection(t *testing.T) {
+	s := openTest(t, oneDisk(fastDir(t), 1<<30))
+	for i, size := range boundarySizes() {
+		key, data := testKey(uint32(i)), randomBytes(uint64(i), size)
+		put(t, s, key, data)
+		c, err := s.Section(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The bytes stay although the block goes.
+		if err := s.Remove(key); err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		buf := make([]byte, shoal.ChunkSize)
+		for j := range c.Sums {
+			b, err := c.ReadChunk(j, buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum := shoal.ChunkSum(key, j, b); sum != c.Sums[j] {
+				t.Errorf("block of %d: sum of chunk %d = %x, want %x", size, j, c.Sums[j], sum)
+			}
+			got = append(got, b...)
+		}
+		if c.Length != size || !bytes.Equal(got, data) {
+			t.Errorf("section of %d bytes: %d bytes with other contents", size, c.Length)
+		}
+		if _, err := c.ReadChunk(len(c.Sums), buf); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("ReadChunk(beyond the end) = %v, want %v", err, fs.ErrInvalid)
+		}
+		for range 2 {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestMissingAndInvalid(t *testing.T) {
+	s := openTest(t, oneDisk(fastDir(t), 1<<20))
+	key, data := testKey(1), randomBytes(1, 100)
+	sums := shoal.ChunkSums(key, data)
+	_, readErr := s.ReadAt(key, make([]byte, 1), 0)
+	_, sectionErr := s.Section(key)
+	put(t, s, testKey(2), data)
+	_, negativeErr := s.ReadAt(testKey(2), make([]byte, 1), -1)
+	tests := []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"read absent", readErr, fs.ErrNotExist},
+		{"section absent", sectionErr, fs.ErrNotExist},
+		{"remove absent", s.Remove(key), fs.ErrNotExist},
+		{"check absent", s.Check(key), fs.ErrNotExist},
+		{"read before the start", negativeErr, fs.ErrInvalid},
+		{"put nothing", s.Put(key, nil, nil), fs.ErrInvalid},
+		{"put too much", s.Put(key, make([]byte, shoal.BlockSize+1), make([]shoal.Sum, 65)), fs.ErrInvalid},
+		{"put without sums", s.Put(key, data, nil), fs.ErrInvalid},
+		{"put more than the limit", s.Put(key, make([]byte, 2<<20), make([]shoal.Sum, 32)), ErrFull},
+		{"put", s.Put(key, data, sums), nil},
+		{"put again", s.Put(key, data, sums), nil},
+	}
+	for _, tt := range tests {
+		if !errors.Is(tt.err, tt.want) {
+			t.Errorf("%s: error %v, want %v", tt.name, tt.err, tt.want)
+		}
+	}
+	if st := s.Stats(); st.Puts != 2 || st.Blocks != 2 || st.Misses != 3 || st.Bytes != 2*pageSize {
+		t.Errorf("Stats() = %+v, want 2 puts, 2 blocks, 3 misses, %d bytes", st, 2*pageSize)
+	}
+}
+
+// TestOnEvict checks that with full pages as blocks the least recently read go, that each
+// loss is told once, and that nothing else is told.
+func TestOnEvict(t *testing.T) {
+	const room = 8
+	var told []string
+	cfg := oneDisk(fastDir(t), room*pageSize)
+	cfg.OnEvict = func(keys []shoal.Key) {
+		for _, k := range keys {
+			told = append(told, fmt.Sprint(k.File[0]))
+		}
+	}
+	s := openTest(t, cfg)
+	data := randomBytes(1, 1000)
+	for i := range uint32(room) {
+		put(t, s, testKey(i), data)
+	}
+	if _, err := s.ReadAt(testKey(0), make([]byte, 10), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(testKey(2)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint32(4) {
+		put(t, s, testKey(20+i), data)
+	}
+	if got, want := strings.Join(told, " "), "1 3 4"; got != want {
+		t.Errorf("told of %q, want %q", got, want)
+	}
+	st := s.Stats()
+	if st.Evictions != 3 || st.Blocks != room || st.Bytes != room*pageSize {
+		t.Errorf("Stats() = %+v, want 3 evictions, %d blocks, %d bytes", st, room, room*pageSize)
+	}
+}
+
+// TestWatermarks checks that the background evicts to the low watermark without a put
+// waiting for it.
+func TestWatermarks(t *testing.T) {
+	evicted := make(chan int, 100)
+	cfg := oneDisk(fastDir(t), 100*pageSize)
+	cfg.High, cfg.Low = 0.9, 0.8
+	cfg.OnEvict = func(keys []shoal.Key) { evicted <- len(keys) }
+	s := openTest(t, cfg)
+	for i := range uint32(91) {
+		put(t, s, testKey(i), randomBytes(1, 1000))
+	}
+	for n := 0; n < 11; {
+		n += <-evicted
+	}
+	if st := s.Stats(); st.Blocks != 80 || s.Has(testKey(10)) || !s.Has(testKey(11)) {
+		t.Errorf("after eviction: %d blocks, want the newest 80", st.Blocks)
+	}
+}
+
+func TestRestart(t *testing.T) {
+	dir := fastDir(t)
+	cfg := oneDisk(dir, 1<<30)
+	want := make(map[shoal.Key]shoal.Sum)
+	s := openTest(t, cfg)
+	for i := range uint32(300) {
+		key, data := testKey(i), randomBytes(uint64(i), 1+int(i)*700)
+		put(t, s, key, data)
+		want[key] = shoal.BlockSum(shoal.ChunkSums(key, data))
+	}
+	for i := uint32(0); i < 300; i += 10 {
+		if err := s.Remove(testKey(i)); err != nil {
+			t.Fatal(err)
+		}
+		delete(want, testKey(i))
+	}
+	before := s.Stats()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ReadAt(testKey(1), nil, 0); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("ReadAt after Close = %v, want %v", err, fs.ErrClosed)
+	}
+	s = openTest(t, cfg)
+	if got := maps.Collect(s.Keys()); !maps.Equal(got, want) {
+		t.Errorf("Keys() after restart: %d keys, want the %d kept, with their sums", len(got), len(want))
+	}
+	if after := s.Stats(); after.Bytes != before.Bytes || after.Blocks != before.Blocks {
+		t.Errorf("Stats() after restart = %+v, want as before: %+v", after, before)
+	}
+	for i := range uint32(300) {
+		if i%10 != 0 {
+			checkReadAt(t, s, testKey(i), randomBytes(uint64(i), 1+int(i)*700), 0, 300*700)
+		}
+	}
+}
+
+// TestRestartSmaller checks that a lowered limit is kept, oldest blocks first.
+func TestRestartSmaller(t *testing.T) {
+	dir := fastDir(t)
+	s := openTest(t, oneDisk(dir, 100*pageSize))
+	for i := range uint32(100) {
+		put(t, s, testKey(i), randomBytes(1, 1000))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan int, 100)
+	cfg := oneDisk(dir, 50*pageSize)
+	cfg.OnEvict = func(keys []shoal.Key) { gone <- len(keys) }
+	s = openTest(t, cfg)
+	for n := 0; n < 50; {
+		n += <-gone
+	}
+	if s.Has(testKey(49)) || !s.Has(testKey(50)) || s.Stats().Blocks != 50 {
+		t.Errorf("blocks after restart = %d, want the newest 50", s.Stats().Blocks)
+	}
+}
+
+func TestDisks(t *testing.T) {
+	cfg := Config{Disks: []Disk{{fastDir(t), 1 << 22}, {fastDir(t), 1 << 22}, {fastDir(t), 1 << 23}}}
+	s := openTest(t, cfg)
+	const blocks = 1000
+	for i := range uint32(blocks) {
+		put(t, s, testKey(i), randomBytes(uint64(i), 2000))
+	}
+	for i, d := range s.Stats().Disks {
+		share := float64(d.Blocks) / blocks
+		want := float64(cfg.Disks[i].SizeBytes) / (1 << 24)
+		if share < want-0.06 || share > want+0.06 {
+			t.Errorf("disk %d of 3 has a share of %.2f, want about %.2f", i, share, want)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// One disk is lost: its blocks are gone, the others' are not.
+	lost := s.Stats().Disks[1].Blocks
+	if err := os.RemoveAll(cfg.Disks[1].Path); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, cfg)
+	if got := s.Stats().Blocks; got != blocks-lost {
+		t.Errorf("blocks after the loss of a disk = %d, want %d", got, blocks-lost)
+	}
+	for i := range uint32(blocks) {
+		if s.Has(testKey(i)) {
+			checkReadAt(t, s, testKey(i), randomBytes(uint64(i), 2000), 0, 2000)
+		}
+	}
+}
+
+// TestDisksDuplicate checks that a block on two disks is shown once.
+func TestDisksDuplicate(t *testing.T) {
+	a, b := fastDir(t), fastDir(t)
+	for _, dir := range []string{a, b} {
+		s := openTest(t, oneDisk(dir, 1<<20))
+		put(t, s, testKey(1), randomBytes(1, 1000))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openTest(t, Config{Disks: []Disk{{a, 1 << 20}, {b, 1 << 20}}})
+	n := 0
+	for range s.Keys() {
+		n++
+	}
+	if n != 1 {
+		t.Errorf("Keys() yields %d, want the block once", n)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	used := fastDir(t)
+	openTest(t, oneDisk(used, 1<<20))
+	file := filepath.Join(fastDir(t), "file")
+	newer := fastDir(t)
+	alien := fastDir(t)
+	noFormat := fastDir(t)
+	for path, contents := range map[string]string{
+		file: "", filepath.Join(newer, "FORMAT"): "shoal blockstore 99\n", filepath.Join(alien, "FORMAT"): "ext9\n",
+	} {
+		if err := os.WriteFile(path, []byte(contents), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(noFormat, "index"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pid := fmt.Sprint(os.Getpid())
+	tests := []struct {
+		name string
+		cfg  Config
+		is   error
+		text string
+	}{
+		{"no disk", Config{}, nil, "none given"},
+		{"twice", Config{Disks: []Disk{{"/x", 1}, {"/x/", 1}}}, nil, "given twice"},
+		{"no size", oneDisk(used, 0), nil, "not positive"},
+		{"watermarks", Config{Disks: []Disk{{used, 1}}, High: 0.5, Low: 0.6}, nil, "low 0.6"},
+		{"locked", oneDisk(used, 1<<20), ErrLocked, pid},
+		{"a file", oneDisk(file, 1<<20), nil, "not a directory"},
+		{"newer", oneDisk(newer, 1<<20), ErrFormat, "version 99"},
+		{"alien", oneDisk(alien, 1<<20), ErrFormat, "choose another"},
+		{"no format", oneDisk(noFormat, 1<<20), ErrFormat, "empty the directory"},
+		{"second disk locked", Config{Disks: []Disk{{fastDir(t), 1 << 20}, {used, 1 << 20}}}, ErrLocked, used},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Open(tt.cfg)
+			if err == nil || tt.is != nil && !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("Open() = %v, want %v with %q", err, tt.is, tt.text)
+			}
+			if err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("Open() = %q, want one line", err)
+			}
+		})
+	}
+}
+
+func TestOpenNotWritable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("SKIPPED: root may write everywhere")
+	}
+	dir := fastDir(t)
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(oneDisk(dir, 1<<20))
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "not writable") {
+		t.Errorf("Open() = %v, want %v that says so", err, fs.ErrPermission)
+	}
+}
+
+// TestExplain covers what a test run by root cannot bring about.
+func TestExplain(t *testing.T) {
+	err := explain("/cache", &fs.PathError{Op: "open", Path: "/cache/LOCK", Err: fs.ErrPermission})
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "change its owner or choose another") {
+		t.Errorf("explain(permission) = %v, want cause and cure", err)
+	}
+	if got := explain("/cache", io.EOF); got.Error() != "EOF" {
+		t.Errorf("explain(EOF) = %v, want it unchanged", got)
+	}
+}
