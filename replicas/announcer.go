@@ -1,0 +1,300 @@
+package replicas
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// An Announcer is what a node does as a holder: it tells the homes of its blocks what
+// it holds, each home by a stream of numbered Batches of which one is in flight at a
+// time. It is pure, like Directory, and not safe for concurrent use.
+//
+// A home that is new to some shards, or new altogether, is told all that the node holds
+// of these shards, and only these (a push). The Announcer keeps no list of the node's
+// blocks: whoever drives it starts a scan when WantsScan says so, feeds it every block
+// the node holds, and ends it.
+type Announcer struct {
+	self    shoal.NodeID
+	rules   Rules
+	table   *Table
+	boot    uint64
+	seq     uint64
+	streams []*stream // sorted by home
+	byHome  map[shoal.NodeID]*stream
+
+	scanning []*stream          // that the scan in progress feeds; a stream may have dropped out
+	inScan   bool               // a scan is in progress
+	news     map[shoal.Key]bool // added or dropped since a scan or a check began; nil outside
+	asked    []Change           // of Checks, until TakeChecks
+	checking bool               // between TakeChecks and EndChecks
+}
+
+// stream is what one home has still to be told.
+type stream struct {
+	home  shoal.NodeID
+	boot  uint64
+	queue []item
+	first int  // queue[:first] has been sent
+	since Tick // when the oldest of queue came
+	quick bool // queue has a "+key"
+
+	inflight *Message
+	sentAt   Tick // last time
+	began    Tick // first time inflight was sent
+	retry    Tick // how long to wait for its Ack
+
+	pending *ShardSet // to be pushed by the next scan
+	active  *ShardSet // being pushed
+	ending  bool      // inflight is the end of the active push
+	fedUp   Tick      // no push before: the home did not keep up with the last one
+}
+
+// item is one line of a stream: a Change, or a mark where the active push begins or ends.
+type item struct {
+	Change
+	mark mark
+}
+
+type mark uint8
+
+const (
+	noMark mark = iota
+	pushBegins
+	pushEnds
+)
+
+// stalled is how many times RetryAfter a home may leave a Batch unanswered before a
+// push to it is given up, so that it does not hold up the pushes to others.
+const stalled = 5
+
+// NewAnnouncer returns the Announcer of node self. It tells nobody until SetTable.
+func NewAnnouncer(self shoal.NodeID, rules Rules) *Announcer {
+	return &Announcer{
+		self: self, rules: rules.withDefaults(), table: NewTable(nil),
+		byHome: make(map[shoal.NodeID]*stream),
+	}
+}
+
+// SetTable makes t the membership a acts under. What waited for a node that is gone is
+// forgotten; each home that gained shards will get a push of them.
+func (a *Announcer) SetTable(_ Tick, t *Table) {
+	before := a.table
+	if t.view == before.view {
+		return
+	}
+	a.table = t
+	if m, ok := t.Member(a.self); ok {
+		a.boot = m.Boot
+	}
+	a.streams = slices.DeleteFunc(a.streams, func(s *stream) bool {
+		m, ok := t.Member(s.home)
+		if ok && m.Boot == s.boot {
+			return false
+		}
+		delete(a.byHome, s.home)
+		s.active = nil
+		return true
+	})
+	for _, m := range t.members {
+		if a.byHome[m.ID] == nil {
+			s := &stream{home: m.ID, boot: m.Boot}
+			a.byHome[m.ID] = s
+			a.streams = append(a.streams, s)
+		}
+	}
+	slices.SortFunc(a.streams, func(x, y *stream) int { return strings.Compare(string(x.home), string(y.home)) })
+	a.gain(before)
+}
+
+// gain marks, for each home, the shards it is a home of now and was not before.
+func (a *Announcer) gain(before *Table) {
+	was := make([]uint16, len(a.table.members)+1) // number of each member in before
+	for i, m := range a.table.members {
+		if old, ok := before.Member(m.ID); ok && old.Boot == m.Boot {
+			was[i+1] = before.numberOf(m.ID)
+		}
+	}
+	for i, now := range a.table.homes {
+		old := before.homes[i]
+		for _, h := range now {
+			if h == 0 || was[h] != 0 && (was[h] == old[0] || was[h] == old[1]) {
+				continue
+			}
+			a.streams[h-1].push(uint16(i)) // streams and members are both sorted by ID
+		}
+	}
+}
+
+// Add tells the homes of key that the node holds it. Call it after the block has
+// become visible.
+func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum) {
+	a.tell(now, Change{Key: key, Sum: sum, Held: true})
+}
+
+// Drop tells the homes of key that the node holds it no more. Call it after the block
+// has become invisible.
+func (a *Announcer) Drop(now Tick, key shoal.Key) {
+	a.tell(now, Change{Key: key})
+}
+
+func (a *Announcer) tell(now Tick, c Change) {
+	if a.news != nil {
+		a.news[c.Key] = c.Held
+	}
+	home, backup := a.table.Homes(ShardOf(c.Key))
+	for _, id := range [2]shoal.NodeID{home, backup} {
+		if s := a.byHome[id]; s != nil {
+			a.enqueue(now, s, item{Change: c})
+		}
+	}
+}
+
+func (a *Announcer) enqueue(now Tick, s *stream, it item) {
+	if len(s.queue)-s.first >= a.rules.QueueChanges && it.mark == noMark {
+		a.restart(s)
+		return
+	}
+	if len(s.queue) == s.first {
+		s.since, s.quick = now, false
+	}
+	s.quick = s.quick || it.Held || it.mark != noMark
+	s.queue = append(s.queue, it)
+}
+
+// restart gives up what waits for s: it gets a push of all its shards instead.
+func (a *Announcer) restart(s *stream) {
+	s.queue, s.first, s.active, s.ending = nil, 0, nil, false
+	me := a.table.numberOf(s.home)
+	for i, h := range a.table.homes {
+		if me != 0 && (h[0] == me || h[1] == me) {
+			s.push(uint16(i))
+		}
+	}
+}
+
+func (s *stream) push(shard uint16) {
+	if s.pending == nil {
+		s.pending = new(ShardSet)
+	}
+	s.pending.Add(shard)
+}
+
+// Step takes one message in and returns those that go out because of it.
+func (a *Announcer) Step(now Tick, m Message) []Message {
+	s := a.byHome[m.From]
+	if s == nil || (m.Type != MsgRefused && (s.boot != m.Boot || m.ToBoot != a.boot)) {
+		return nil
+	}
+	switch m.Type {
+	case MsgAck:
+		if s.inflight != nil && s.inflight.Seq == m.Seq {
+			if s.ending {
+				s.active, s.ending = nil, false
+			}
+			s.inflight = nil
+			return a.flush(now, s, nil)
+		}
+	case MsgRefused:
+		// The home is there, but one of us has not yet seen the other's last boot.
+		if s.inflight != nil && s.inflight.Seq == m.Seq {
+			s.sentAt, s.retry = now, a.rules.RetryAfter/8
+		}
+	case MsgWant:
+		a.want(s, m.Shards)
+	case MsgCheck:
+		room := maxChecks - len(a.asked)
+		a.asked = append(a.asked, m.Changes[:min(room, len(m.Changes))]...)
+	}
+	return nil
+}
+
+// want marks shards for a push, as far as the asker is their home and none is going on.
+func (a *Announcer) want(s *stream, shards *ShardSet) {
+	me := a.table.numberOf(s.home)
+	for shard := range shards.All {
+		h := a.table.homes[shard]
+		if (h[0] == me || h[1] == me) && !s.active.Has(shard) {
+			s.push(shard)
+		}
+	}
+}
+
+// Tick returns the Batches that time makes due: full or old enough ones, and those
+// whose Ack did not come.
+func (a *Announcer) Tick(now Tick) []Message {
+	var out []Message
+	for _, s := range a.streams {
+		out = a.flush(now, s, out)
+	}
+	return out
+}
+
+// flush appends to out the Batch s should send now, if any.
+func (a *Announcer) flush(now Tick, s *stream, out []Message) []Message {
+	if s.inflight != nil {
+		if now < s.sentAt+s.retry {
+			return out
+		}
+		s.sentAt, s.retry = now, min(2*s.retry, 8*a.rules.RetryAfter)
+		return append(out, *s.inflight)
+	}
+	delay := a.rules.DropDelay
+	switch waiting := len(s.queue) - s.first; {
+	case waiting == 0:
+		return out
+	case waiting >= a.rules.BatchChanges || s.home == a.self:
+		delay = 0
+	case s.quick:
+		delay = min(delay, a.rules.AddDelay)
+	}
+	if now < s.since+delay {
+		return out
+	}
+	a.seq++
+	m := a.cut(s)
+	s.inflight, s.sentAt, s.began, s.retry = &m, now, now, a.rules.RetryAfter
+	s.since = now
+	return append(out, m)
+}
+
+// cut takes the next Batch off the queue of s. A push begins and ends at a Batch's edge.
+func (a *Announcer) cut(s *stream) Message {
+	m := Message{
+		Type: MsgBatch, From: a.self, To: s.home, View: a.table.view,
+		Boot: a.boot, ToBoot: s.boot, Seq: a.seq,
+	}
+	if s.queue[s.first].mark == pushBegins {
+		m.Shards = s.active.clone()
+		s.first++
+	}
+	for ; s.first < len(s.queue) && len(m.Changes) < a.rules.BatchChanges; s.first++ {
+		it := s.queue[s.first]
+		if it.mark == pushBegins {
+			break
+		}
+		if it.mark == pushEnds {
+			m.End, s.ending = true, true
+			s.first++
+			break
+		}
+		m.Changes = append(m.Changes, it.Change)
+	}
+	if s.first == len(s.queue) {
+		s.queue, s.first = s.queue[:0], 0
+	}
+	return m
+}
+
+// Waiting returns how many Changes have not been acknowledged, over all homes.
+func (a *Announcer) Waiting() int {
+	n := 0
+	for _, s := range a.streams {
+		n += len(s.queue) - s.first
+		if s.inflight != nil {
+			n += len(s.inflight.Changes)
+		}
+	}
+	return n
+}

@@ -1,0 +1,150 @@
+package replicas
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// Config holds the settings of a Runner. A zero field means its default.
+type Config struct {
+	// HomeTimeout is how long a home may take to answer a lookup before the backup home
+	// is asked. Default 500ms.
+	HomeTimeout time.Duration
+	// TellTimeout is how long a home may take to answer anything else. Default 5s.
+	TellTimeout time.Duration
+	// SuspectFor is how long a home that did not answer a lookup is asked after the other
+	// one. Default 2s.
+	SuspectFor time.Duration
+	// RetryPause is the time between two passes of a lookup over both homes, while a home
+	// does not know enough to answer. Default 100ms.
+	RetryPause time.Duration
+	// Lease is how long a filler has the word. Default 30s, at least 1s.
+	Lease time.Duration
+	// Warm is how long a home that is new may answer that it does not know yet. Default 10s.
+	Warm time.Duration
+	// AddDelay and DropDelay are how long the news of a block that is held, or no longer
+	// held, waits for company. Defaults 50ms and 1s.
+	AddDelay, DropDelay time.Duration
+	// Tick is the time between two looks at the clock. Default 25ms, at least 1ms.
+	Tick time.Duration
+	// Outbox is how many messages wait for one node. Default 256.
+	Outbox int
+	// Logger receives view changes and failed calls. Default: discard.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	def := func(name string, v *time.Duration, to, least time.Duration) {
+		if *v == 0 {
+			*v = to
+		}
+		if *v < least {
+			errs = append(errs, fmt.Errorf("%s: %v is less than %v", name, *v, least))
+		}
+	}
+	def("home timeout", &c.HomeTimeout, 500*time.Millisecond, time.Millisecond)
+	def("tell timeout", &c.TellTimeout, 5*time.Second, time.Millisecond)
+	def("suspect for", &c.SuspectFor, 2*time.Second, time.Millisecond)
+	def("retry pause", &c.RetryPause, 100*time.Millisecond, time.Millisecond)
+	def("lease", &c.Lease, 30*time.Second, time.Second)
+	def("warm", &c.Warm, 10*time.Second, time.Millisecond)
+	def("add delay", &c.AddDelay, 50*time.Millisecond, time.Millisecond)
+	def("drop delay", &c.DropDelay, time.Second, time.Millisecond)
+	def("tick", &c.Tick, 25*time.Millisecond, time.Millisecond)
+	if c.Outbox == 0 {
+		c.Outbox = 256
+	}
+	if c.Outbox < 1 {
+		errs = append(errs, fmt.Errorf("outbox: %d is not positive", c.Outbox))
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, errors.Join(errs...)
+}
+
+func (c Config) rules() Rules {
+	return Rules{
+		Lease: Tick(c.Lease.Milliseconds()), Warm: Tick(c.Warm.Milliseconds()),
+		AddDelay: Tick(c.AddDelay.Milliseconds()), DropDelay: Tick(c.DropDelay.Milliseconds()),
+	}.withDefaults()
+}
+
+// Stats is a snapshot of what a Runner has done and has.
+type Stats struct {
+	Directory Counts // as a home
+	View      shoal.View
+	Members   int
+	Waiting   int // announcements no home has acknowledged yet
+
+	Lookups     int64 // keys looked up by Locate
+	LookupsSelf int64 // of these asks, answered by this node itself
+	FailOpen    int64 // keys no home could answer for: filled without a lease
+	Calls       int64 // requests sent
+	CallsFailed int64
+	BytesSent   int64 // of requests
+	Lost        int64 // messages dropped because an outbox was full
+	Scans       int64 // walks over all blocks for homes that were new to some
+}
+
+// Stats returns what r has done and has.
+func (r *Runner) Stats() Stats {
+	t := r.table.Load()
+	s := Stats{
+		View: t.View(), Members: len(t.Members()),
+		Lookups: r.counts.lookups.Load(), LookupsSelf: r.counts.self.Load(),
+		FailOpen: r.counts.failOpen.Load(), Calls: r.counts.calls.Load(),
+		CallsFailed: r.counts.failed.Load(), BytesSent: r.counts.sent.Load(),
+		Lost: r.counts.lost.Load(), Scans: r.counts.scans.Load(),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.Directory = r.core.Directory.Counts()
+	s.Waiting = r.core.Announcer.Waiting()
+	return s
+}
+
+type counters struct {
+	lookups, self, failOpen, calls, failed, sent, lost, scans atomic.Int64
+}
+
+// suspects are nodes that lately did not answer a lookup. Its zero value is ready.
+type suspects struct {
+	any atomic.Bool // there may be some
+
+	mu    sync.Mutex // guards the field below
+	until map[shoal.NodeID]time.Time
+}
+
+func (s *suspects) add(id shoal.NodeID, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until == nil {
+		s.until = make(map[shoal.NodeID]time.Time)
+	}
+	s.until[id] = until
+	s.any.Store(true)
+}
+
+// has reports whether id is suspected now; it forgets those whose time is over.
+func (s *suspects) has(id shoal.NodeID) bool {
+	if !s.any.Load() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, ok := s.until[id]
+	if ok && time.Now().After(until) {
+		delete(s.until, id)
+		ok = false
+	}
+	s.any.Store(len(s.until) > 0)
+	return ok
+}

@@ -1,0 +1,348 @@
+package replicas
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+	"github.com/zeebo/xxh3"
+)
+
+// A Directory is what a node knows as a home: for each key of its shards the holders,
+// and who is filling it. It is pure: messages and ticks in, messages out, and the same
+// messages in the same order give the same state. It is not safe for concurrent use.
+//
+// What holders tell comes as numbered Batches, one in flight per holder, so a replayed
+// or late one is known by its number. What the Directory knows of a holder in a shard is
+// either complete (but for the Batch in flight) or missing; while it is missing, the
+// holder is asked for it, and the home, if it has just become one, answers Unknown
+// instead of Fill.
+type Directory struct {
+	self  shoal.NodeID
+	rules Rules
+	table *Table
+	boot  uint64 // this node's own
+
+	members []*member // sorted by ID
+	byID    map[shoal.NodeID]*member
+	numbers []*member // by member.number; nil for one that has left
+	retired []uint16  // numbers to be swept out of the entries
+	sweep   sweep
+
+	owned    ShardSet
+	dirty    ShardSet       // lost, with entries not yet removed
+	gained   [Shards]uint32 // index into gains: when the shard became this home's
+	gains    []Tick         // when each change of ownership happened
+	unsynced [Shards]uint16 // how many members have the shard missing
+
+	entries entries
+	leases  leases
+	counts  Counts
+}
+
+// member is what the Directory keeps of a node of its view.
+type member struct {
+	id     shoal.NodeID
+	boot   uint64
+	zone   string
+	seed   uint64 // hash of id
+	number uint16 // what entries call it; a node that returns gets another
+
+	seq     uint64    // last Batch applied
+	bits    int       // entries that name it as a holder
+	missing *ShardSet // owned shards of which it has not yet told everything; nil for none
+	pushing *ShardSet // shards of the push that is arriving
+	begun   uint32    // index of the last gain when that push began
+	heard   Tick      // when its last Batch came
+	wantAt  Tick      // when to ask for missing
+
+	checks  []Change // blocks it is asked about, until it answers in a Batch
+	checkAt Tick
+}
+
+// Counts are what a Directory has done and has.
+type Counts struct {
+	Entries, Leases                                int // now
+	Owned, Missing                                 int // shards of this home; pairs of shard and member not yet synced
+	Held, Filling, Fill, Unknown, Nowhere, Foreign int // answers given, by kind; Foreign: NotOwner
+	Batches, Stale, Changes                        int // batches applied, ignored as old, and the changes in the former
+	Corrections                                    int // holders forgotten because a reader did not find the block there
+	Mismatches                                     int // announcements whose sum differs from the first holder's
+}
+
+// maxChecks is how many keys a member is asked about at a time; it is asked about
+// others when a reader stumbles over them again.
+const maxChecks = 1024
+
+// NewDirectory returns the Directory of node self. It knows nobody until SetTable.
+func NewDirectory(self shoal.NodeID, rules Rules) *Directory {
+	return &Directory{
+		self: self, rules: rules.withDefaults(), table: NewTable(nil),
+		byID: make(map[shoal.NodeID]*member), numbers: make([]*member, 1),
+		entries: newEntries(), leases: newLeases(), gains: make([]Tick, 1),
+	}
+}
+
+// Step takes one message in and returns those that go out because of it.
+func (d *Directory) Step(now Tick, m Message) []Message {
+	switch m.Type {
+	case MsgLookup, MsgPeek:
+		reply := d.reply(m, MsgAnswers)
+		var intents []Message
+		reply.Answers, intents = d.Lookup(now, m.From, m.Keys, m.Avoid, m.Type == MsgPeek, nil)
+		return append(intents, reply)
+	case MsgBatch:
+		return []Message{d.batch(now, m)}
+	case MsgIntent:
+		d.intent(now, m)
+	case MsgRenew:
+		d.renew(now, m)
+	case MsgRelease:
+		d.release(m)
+	}
+	return nil
+}
+
+// Lookup answers keys for node from, appending to out one Answer per key, and returns
+// it with the messages that tell the other homes of the leases given. With peek, no
+// lease is given. from itself is never in an answer, nor is a node of avoid.
+func (d *Directory) Lookup(
+	now Tick, from shoal.NodeID, keys []shoal.Key, avoid []Avoid, peek bool, out []Answer,
+) ([]Answer, []Message) {
+	p := d.byID[from]
+	var intents []Message
+	var nodes []shoal.NodeID
+	for _, key := range keys {
+		hash := hashKey(key)
+		shard := uint16(hash)
+		if p == nil || !d.owned.Has(shard) {
+			d.counts.Foreign++
+			out = append(out, Answer{Kind: NotOwner})
+			continue
+		}
+		var a Answer
+		slot := d.entries.find(key, hash)
+		if slot != 0 {
+			d.correct(now, slot, p, avoid, peek)
+			a, nodes = d.known(now, slot, p, hash, avoid, nodes)
+		}
+		if a.Kind == Unknown {
+			a = d.nobody(now, key, hash, slot, p, peek)
+		}
+		if a.Kind == Fill {
+			intents = d.announceLease(intents, shard, key, from, d.rules.Lease)
+		}
+		d.count(a.Kind)
+		out = append(out, a)
+	}
+	return out, intents
+}
+
+// correct forgets holders of slot that a reader says do not hold it, and asks them, as
+// well as the reader itself when it is said to hold what it looks for: they know best.
+func (d *Directory) correct(now Tick, slot uint32, p *member, avoid []Avoid, peek bool) {
+	for _, v := range avoid {
+		q := d.byID[v.Node]
+		if v.Reason != NotFound || q == nil || q == p {
+			continue
+		}
+		if d.entries.dropHolder(slot, q.number) {
+			q.bits--
+			d.counts.Corrections++
+			d.check(now, q, slot)
+		}
+	}
+	if peek {
+		return
+	}
+	var few [8]uint16
+	if slices.Contains(d.entries.holders(slot, few[:0]), p.number) {
+		d.check(now, p, slot)
+	}
+}
+
+// known answers from what the entry in slot says; Unknown when that is nothing of use.
+func (d *Directory) known(
+	now Tick, slot uint32, p *member, hash uint64, avoid []Avoid, nodes []shoal.NodeID,
+) (Answer, []shoal.NodeID) {
+	var few [16]uint16
+	best := ranking{zone: p.zone, salt: hash ^ p.seed}
+	for _, n := range d.entries.holders(slot, few[:0]) {
+		if q := d.numbers[n]; q != nil && q != p && !avoids(avoid, q.id) {
+			best.add(q)
+		}
+	}
+	start := len(nodes)
+	if best.n > 0 {
+		for _, c := range best.top[:best.n] {
+			nodes = append(nodes, c.member.id)
+		}
+		return Answer{Kind: Held, Nodes: nodes[start:len(nodes):len(nodes)], Sum: d.entries.at(slot).sum}, nodes
+	}
+	l, ok := d.lease(now, slot)
+	if !ok || l.filler == p || avoids(avoid, l.filler.id) {
+		return Answer{}, nodes
+	}
+	nodes = append(nodes, l.filler.id)
+	return Answer{
+		Kind: Filling, Nodes: nodes[start:len(nodes):len(nodes)],
+		Lease: time.Duration(l.until-now) * time.Millisecond,
+	}, nodes
+}
+
+// nobody answers for a key of which no usable holder or filler is known.
+func (d *Directory) nobody(now Tick, key shoal.Key, hash uint64, slot uint32, p *member, peek bool) Answer {
+	mine := false
+	if slot != 0 {
+		l, ok := d.lease(now, slot)
+		mine = ok && l.filler == p
+	}
+	switch {
+	case !mine && d.warming(now, uint16(hash)):
+		return Answer{Kind: Unknown}
+	case peek:
+		return Answer{Kind: Nowhere}
+	}
+	d.grant(now, key, hash, p, d.rules.Lease)
+	return Answer{Kind: Fill, Lease: time.Duration(d.rules.Lease) * time.Millisecond}
+}
+
+// warming reports whether this home became one of shard so lately that some members
+// have not yet told it what they hold.
+func (d *Directory) warming(now Tick, shard uint16) bool {
+	return d.unsynced[shard] > 0 && now < d.gains[d.gained[shard]]+d.rules.Warm
+}
+
+// Holders returns the members this home knows to hold key, sorted by ID; nil when the
+// node is no home of it.
+func (d *Directory) Holders(key shoal.Key) []shoal.NodeID {
+	hash := hashKey(key)
+	slot := d.entries.find(key, hash)
+	if slot == 0 || !d.owned.Has(uint16(hash)) {
+		return nil
+	}
+	var ids []shoal.NodeID
+	for _, n := range d.entries.holders(slot, nil) {
+		if q := d.numbers[n]; q != nil {
+			ids = append(ids, q.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Filler returns the node with a live lease on key, as far as this home knows.
+func (d *Directory) Filler(now Tick, key shoal.Key) (id shoal.NodeID, left Tick, ok bool) {
+	hash := hashKey(key)
+	slot := d.entries.find(key, hash)
+	if slot == 0 || !d.owned.Has(uint16(hash)) {
+		return "", 0, false
+	}
+	l, ok := d.lease(now, slot)
+	if !ok {
+		return "", 0, false
+	}
+	return l.filler.id, l.until - now, true
+}
+
+// Counts returns what d has done and has.
+func (d *Directory) Counts() Counts {
+	c := d.counts
+	c.Entries, c.Leases, c.Owned = d.entries.n, len(d.leases.bySlot), d.owned.Len()
+	for _, p := range d.members {
+		c.Missing += p.missing.Len()
+	}
+	return c
+}
+
+func (d *Directory) count(k Kind) {
+	switch k {
+	case Held:
+		d.counts.Held++
+	case Filling:
+		d.counts.Filling++
+	case Fill:
+		d.counts.Fill++
+	case Unknown:
+		d.counts.Unknown++
+	case Nowhere:
+		d.counts.Nowhere++
+	case NotOwner:
+		d.counts.Foreign++
+	}
+}
+
+// check asks p, now and until it answers, whether it holds the block of slot.
+func (d *Directory) check(now Tick, p *member, slot uint32) {
+	e := d.entries.at(slot)
+	asked := slices.ContainsFunc(p.checks, func(c Change) bool { return c.Key == e.key })
+	if asked || len(p.checks) >= maxChecks {
+		return
+	}
+	if len(p.checks) == 0 {
+		p.checkAt = now
+	}
+	p.checks = append(p.checks, Change{Key: e.key, Sum: e.sum})
+}
+
+// reply returns an empty answer of type t to m.
+func (d *Directory) reply(m Message, t MessageType) Message {
+	return Message{
+		Type: t, From: d.self, To: m.From, View: d.table.view,
+		Boot: d.boot, ToBoot: m.Boot, Seq: m.Seq,
+	}
+}
+
+// ranking keeps the best MaxNodes of the members it is given: those of the reader's zone
+// first, and among equals in an order that differs from reader to reader and from key to
+// key, so that neither a reader nor a popular block burdens one holder alone.
+type ranking struct {
+	zone string
+	salt uint64
+	top  [MaxNodes]ranked
+	n    int
+}
+
+type ranked struct {
+	member *member
+	score  uint64
+	near   bool
+}
+
+func (r *ranking) add(p *member) {
+	c := ranked{member: p, score: mix(r.salt ^ p.seed), near: p.zone == r.zone}
+	at := r.n
+	for at > 0 && c.before(r.top[at-1]) {
+		at--
+	}
+	if at == MaxNodes {
+		return
+	}
+	r.n = min(r.n+1, MaxNodes)
+	copy(r.top[at+1:r.n], r.top[at:r.n-1])
+	r.top[at] = c
+}
+
+func (c ranked) before(o ranked) bool {
+	if c.near != o.near {
+		return c.near
+	}
+	if c.score != o.score {
+		return c.score > o.score
+	}
+	return strings.Compare(string(c.member.id), string(o.member.id)) < 0
+}
+
+func avoids(avoid []Avoid, id shoal.NodeID) bool {
+	for _, v := range avoid {
+		if v.Node == id {
+			return true
+		}
+	}
+	return false
+}
+
+func newMember(m shoal.Member, number uint16) *member {
+	return &member{id: m.ID, boot: m.Boot, zone: m.Zone, seed: xxh3.HashString(string(m.ID)), number: number}
+}

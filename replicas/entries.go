@@ -1,0 +1,209 @@
+package replicas
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// entries is the directory's table: a hash table of entries in slabs without pointers,
+// so that the garbage collector does not look at them, at 36 bytes per entry plus 2 to 3
+// for its bucket. It grows one bucket at a time (linear hashing), so no put ever waits
+// for a rehash; and as there are never fewer buckets than Shards, the entries of a shard
+// are those of every Shards-th bucket.
+type entries struct {
+	slabs [][]entry
+	heads []uint32            // per bucket: slot of its first entry, 0 for none
+	more  map[uint32][]uint16 // slot: holders beyond those in the entry
+	free  uint32              // first of the freed slots, chained by next
+	top   uint32              // slots ever used
+	n     int
+}
+
+type entry struct {
+	key     shoal.Key
+	sum     shoal.Sum
+	holders [3]uint16 // numbers of members, 0 for none
+	flags   uint16
+	next    uint32 // slot of the next entry of the bucket
+}
+
+const (
+	slabBits = 12
+	perHead  = 2 // entries per bucket
+
+	flagUsed   = 1 << 0
+	flagLeased = 1 << 1
+	flagMore   = 1 << 2 // more has further holders
+)
+
+func newEntries() entries {
+	return entries{heads: make([]uint32, Shards), more: make(map[uint32][]uint16)}
+}
+
+func (t *entries) at(slot uint32) *entry {
+	slot--
+	return &t.slabs[slot>>slabBits][slot&(1<<slabBits-1)]
+}
+
+// find returns the slot of key, 0 when it has none.
+func (t *entries) find(key shoal.Key, hash uint64) uint32 {
+	slot := t.heads[t.bucket(hash)]
+	for slot != 0 {
+		e := t.at(slot)
+		if e.key == key {
+			return slot
+		}
+		slot = e.next
+	}
+	return 0
+}
+
+// put returns the slot of key, which is made when there is none.
+func (t *entries) put(key shoal.Key, hash uint64) uint32 {
+	if slot := t.find(key, hash); slot != 0 {
+		return slot
+	}
+	slot := t.free
+	if slot != 0 {
+		t.free = t.at(slot).next
+	} else {
+		t.top++
+		slot = t.top
+		if int(slot-1)>>slabBits == len(t.slabs) {
+			t.slabs = append(t.slabs, make([]entry, 1<<slabBits))
+		}
+	}
+	b := t.bucket(hash)
+	*t.at(slot) = entry{key: key, flags: flagUsed, next: t.heads[b]}
+	t.heads[b] = slot
+	if t.n++; t.n > perHead*len(t.heads) {
+		t.split()
+	}
+	return slot
+}
+
+// remove frees slot.
+func (t *entries) remove(slot uint32) {
+	e := t.at(slot)
+	link := &t.heads[t.bucket(hashKey(e.key))]
+	for *link != slot {
+		link = &t.at(*link).next
+	}
+	*link = e.next
+	if e.flags&flagMore != 0 {
+		delete(t.more, slot)
+	}
+	*e = entry{next: t.free}
+	t.free = slot
+	t.n--
+}
+
+// addHolder records member number n as a holder and reports whether it was none.
+func (t *entries) addHolder(slot uint32, n uint16) bool {
+	e := t.at(slot)
+	gap := -1
+	for i, h := range e.holders {
+		if h == n {
+			return false
+		}
+		if h == 0 && gap < 0 {
+			gap = i
+		}
+	}
+	if e.flags&flagMore != 0 && slices.Contains(t.more[slot], n) {
+		return false
+	}
+	if gap >= 0 {
+		e.holders[gap] = n
+		return true
+	}
+	t.more[slot] = append(t.more[slot], n)
+	e.flags |= flagMore
+	return true
+}
+
+// dropHolder forgets member number n as a holder and reports whether it was one.
+func (t *entries) dropHolder(slot uint32, n uint16) bool {
+	e := t.at(slot)
+	for i, h := range e.holders {
+		if h == n {
+			e.holders[i] = 0
+			return true
+		}
+	}
+	if e.flags&flagMore == 0 {
+		return false
+	}
+	rest := t.more[slot]
+	for i, h := range rest {
+		if h != n {
+			continue
+		}
+		rest = append(rest[:i], rest[i+1:]...)
+		if len(rest) == 0 {
+			delete(t.more, slot)
+			e.flags &^= flagMore
+		} else {
+			t.more[slot] = rest
+		}
+		return true
+	}
+	return false
+}
+
+// holders appends the numbers of the holders of slot to dst, in no useful order.
+func (t *entries) holders(slot uint32, dst []uint16) []uint16 {
+	e := t.at(slot)
+	for _, h := range e.holders {
+		if h != 0 {
+			dst = append(dst, h)
+		}
+	}
+	if e.flags&flagMore != 0 {
+		dst = append(dst, t.more[slot]...)
+	}
+	return dst
+}
+
+// shard calls yield for the slot of each entry of shard; yield may remove it.
+func (t *entries) shard(shard uint16, yield func(slot uint32) bool) {
+	for b := int(shard); b < len(t.heads); b += Shards {
+		for slot := t.heads[b]; slot != 0; {
+			next := t.at(slot).next
+			if !yield(slot) {
+				return
+			}
+			slot = next
+		}
+	}
+}
+
+// bucket returns the bucket of hash among the len(t.heads) there are now.
+func (t *entries) bucket(hash uint64) int {
+	n := len(t.heads)
+	level := 1 << (bits.Len(uint(n)) - 1)
+	if b := int(hash & uint64(2*level-1)); b < n {
+		return b
+	}
+	return int(hash & uint64(level-1))
+}
+
+// split adds one bucket and moves those entries to it that now belong there.
+func (t *entries) split() {
+	n := len(t.heads)
+	level := 1 << (bits.Len(uint(n)) - 1)
+	link := &t.heads[n-level]
+	var moved uint32
+	for *link != 0 {
+		slot := *link
+		e := t.at(slot)
+		if hashKey(e.key)&uint64(2*level-1) == uint64(n) {
+			*link, e.next, moved = e.next, moved, slot
+		} else {
+			link = &e.next
+		}
+	}
+	t.heads = append(t.heads, moved)
+}

@@ -1,0 +1,173 @@
+package replicas
+
+import (
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// A Tick is a moment in milliseconds since some start that only its node knows. Ticks
+// of two nodes are never compared: what travels is a length of time.
+type Tick int64
+
+// A Kind says what an Answer is.
+type Kind uint8
+
+// The kinds of answers. NotOwner and Unknown as well as Nowhere never come out of
+// Locate: it goes on to the backup home and, in the end, fails open with Fill.
+const (
+	Unknown  Kind = iota // the home cannot tell yet, or no home answered (Peek)
+	Held                 // Nodes hold the block, best first
+	Filling              // Nodes[0] is filling it: stream from there
+	Fill                 // nobody: the asker is the filler
+	Nowhere              // nobody holds or fills it; only Peek is told so
+	NotOwner             // the node asked is not a home of the block under its own view
+)
+
+// String returns the word for k.
+func (k Kind) String() string {
+	words := [...]string{"unknown", "held", "filling", "fill", "nowhere", "not-owner"}
+	if int(k) < len(words) {
+		return words[k]
+	}
+	return "invalid"
+}
+
+// An Answer is what a home knows of one key. It is a hint: the reader must be ready
+// for it to be false, and a false one costs one extra hop.
+type Answer struct {
+	Kind  Kind
+	Nodes []shoal.NodeID // Held: at most MaxNodes holders; Filling: the filler
+	Sum   shoal.Sum      // Held: the BlockSum the first holder announced; 0 when not known
+	// Lease is how long the filler may take before it must Renew. Zero with Fill means
+	// that no home answered: the asker fills on its own account (fail open).
+	Lease time.Duration
+}
+
+// MaxNodes is how many holders an Answer names at most.
+const MaxNodes = 8
+
+// A Reason says why a reader does not want to be sent to a node again.
+type Reason uint8
+
+// The reasons to avoid a node.
+const (
+	Unreachable Reason = iota // it did not answer: it may well hold the block
+	NotFound                  // it answered that it does not have the block
+)
+
+// An Avoid names a node that just failed a reader.
+type Avoid struct {
+	Node   shoal.NodeID
+	Reason Reason
+}
+
+// A Change is one line of a Batch: what its sender has from now on, or has no more.
+type Change struct {
+	Key  shoal.Key
+	Sum  shoal.Sum // of a block that is held
+	Held bool      // "+key" or "-key"
+}
+
+// A MessageType says what a Message is.
+type MessageType uint8
+
+// The types of messages. Lookup, Peek and Batch are answered (by Answers, and by Ack
+// or Refused); the others are told and forgotten: losing one costs time, never truth.
+const (
+	MsgLookup  MessageType = iota + 1 // reader to home: who has Keys? I intend to fill them
+	MsgPeek                           // anyone to home: who has Keys? no intent
+	MsgAnswers                        // home to asker: one Answer per key
+	MsgBatch                          // holder to home: number Seq of its stream of Changes
+	MsgAck                            // home to holder: Batch Seq is applied
+	MsgRefused                        // home to holder: I do not know this boot of you, or am not that boot
+	MsgIntent                         // home to the other home: Filler has a lease on Keys
+	MsgRenew                          // filler to home: I am still filling Keys
+	MsgRelease                        // filler to home: I no longer fill Keys
+	MsgWant                           // home to holder: announce what you hold of Shards
+	MsgCheck                          // home to holder: say again whether you hold the Changes' keys
+	MsgDone                           // the empty answer of a call that has none
+)
+
+// String returns the word for t.
+func (t MessageType) String() string {
+	words := [...]string{
+		"invalid", "lookup", "peek", "answers", "batch", "ack", "refused", "intent",
+		"renew", "release", "want", "check", "done",
+	}
+	if int(t) < len(words) {
+		return words[t]
+	}
+	return words[0]
+}
+
+// A Message is what one node tells another. Which fields are set depends on Type.
+// Whoever gets a Message owns its slices.
+type Message struct {
+	Type     MessageType
+	From, To shoal.NodeID
+	View     shoal.View // membership the sender acts under
+	Boot     uint64     // the sender's boot
+	ToBoot   uint64     // Batch, Ack, Want: the boot of To that is meant
+	// Seq numbers the batches of one boot of a holder, over all homes, so that a home can
+	// tell an old batch from a new one; Answers and Ack repeat that of the request.
+	Seq     uint64
+	Keys    []shoal.Key  // Lookup, Peek, Intent, Renew, Release
+	Avoid   []Avoid      // Lookup: nodes that just failed for all of Keys
+	Answers []Answer     // Answers
+	Filler  shoal.NodeID // Intent
+	Lease   Tick         // Intent: how much of the lease is left
+	Changes []Change     // Batch, Check
+	// Shards, in a Batch, opens a push: the home forgets what it knows of the sender in
+	// these shards, and hears all of it again in this Batch and those after it, until End.
+	// In a Want it is what the home lacks.
+	Shards *ShardSet
+	End    bool // Batch: the push is complete
+}
+
+// Rules are the settings of the pure half. A zero field means its default.
+type Rules struct {
+	// Lease is how long a filler has the word, in milliseconds. Default 30,000.
+	Lease Tick
+	// Warm is how long a home may answer Unknown because members have not told it yet
+	// what they hold, in milliseconds. Default 10,000.
+	Warm Tick
+	// WantAfter is how long a home waits for members to announce by themselves before it
+	// asks them, and before it asks again, in milliseconds. Default 2,000.
+	WantAfter Tick
+	// AddDelay and DropDelay are how long a "+key" and a "-key" wait for company, in
+	// milliseconds. Defaults 50 and 1,000. A reader may come for a new block at once,
+	// while an old one costs it one extra hop at most.
+	AddDelay, DropDelay Tick
+	// RetryAfter is how long a Batch waits for its Ack before it is sent again; it doubles
+	// up to eight times that, in milliseconds. Default 1,000.
+	RetryAfter Tick
+	// BatchChanges is how many Changes a Batch has at most. Default 1,024 (26 KB).
+	BatchChanges int
+	// QueueChanges is how many Changes wait for one home at most; beyond that they are
+	// dropped and the home gets a push of all its shards. Default 16,384, at least BatchChanges.
+	QueueChanges int
+}
+
+func (r Rules) withDefaults() Rules {
+	def := func(v *Tick, to Tick) {
+		if *v <= 0 {
+			*v = to
+		}
+	}
+	def(&r.Lease, 30_000)
+	def(&r.Warm, 10_000)
+	def(&r.WantAfter, 2_000)
+	def(&r.AddDelay, 50)
+	def(&r.DropDelay, 1_000)
+	def(&r.RetryAfter, 1_000)
+	if r.BatchChanges <= 0 {
+		r.BatchChanges = 1024
+	}
+	if r.QueueChanges <= 0 {
+		r.QueueChanges = 16384
+	}
+	r.BatchChanges = min(r.BatchChanges, maxChanges)
+	r.QueueChanges = max(r.QueueChanges, r.BatchChanges)
+	return r
+}

@@ -1,0 +1,381 @@
+package replicas
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// Caller is what a Runner needs of the network.
+type Caller interface {
+	// Call sends request to a node's HandleCall and returns its answer. The callee owns
+	// request, the caller the answer.
+	Call(ctx context.Context, to shoal.NodeID, request []byte) ([]byte, error)
+}
+
+// Holdings is what a Runner needs of the block store.
+type Holdings interface {
+	// Keys yields every visible block with its BlockSum. Puts and evictions may go on
+	// meanwhile: a block that is visible all the time must be yielded.
+	Keys() iter.Seq2[shoal.Key, shoal.Sum]
+	// Has reports whether the block is visible.
+	Has(key shoal.Key) bool
+}
+
+// A Runner drives the Core of one node: it has the clock, the lock, the network and the
+// goroutines, and takes no decision. All its methods may be called concurrently.
+type Runner struct {
+	self     shoal.NodeID
+	caller   Caller
+	holdings Holdings
+	cfg      Config
+	start    time.Time
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+
+	wake  chan struct{} // an outbox has messages, or the core wants a scan or has checks
+	moved chan struct{} // a batch was acknowledged: a scan that waits for room may go on
+	table atomic.Pointer[Table]
+
+	suspects suspects
+	counts   counters
+
+	members sync.Mutex // held by SetMembers, before mu
+
+	mu     sync.Mutex // guards the fields below; never held over a call
+	core   *Core
+	outbox map[shoal.NodeID]*outbox
+	closed bool
+}
+
+// outbox is what waits to be sent to one node; at most one goroutine empties it.
+type outbox struct {
+	queue []Message
+	busy  bool
+}
+
+// New returns a running Runner for node self. It knows nobody until SetMembers. The
+// caller must Close it.
+func New(self shoal.NodeID, caller Caller, holdings Holdings, cfg Config) (*Runner, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("replicas: config: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Runner{
+		self: self, caller: caller, holdings: holdings, cfg: cfg, start: time.Now(), cancel: cancel,
+		wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+		core: NewCore(self, cfg.rules()), outbox: make(map[shoal.NodeID]*outbox),
+	}
+	r.table.Store(r.core.Table())
+	r.wg.Go(func() { r.run(ctx) })
+	return r, nil
+}
+
+// SetMembers makes members, in any order, the membership r acts under. It must include
+// the node itself. A call that brings the view r has is cheap.
+func (r *Runner) SetMembers(members []shoal.Member) {
+	r.members.Lock()
+	defer r.members.Unlock()
+	t := NewTable(members)
+	if t.View() == r.View() {
+		return
+	}
+	r.cfg.Logger.Debug("view changed", "view", fmt.Sprintf("%016x", uint64(t.View())), "members", len(t.Members()))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, box := range r.outbox {
+		if _, ok := t.Member(id); !ok {
+			box.queue = nil
+			if !box.busy {
+				delete(r.outbox, id)
+			}
+		}
+	}
+	r.post(r.core.SetTable(r.now(), t))
+	r.table.Store(t)
+	r.signal(r.wake)
+}
+
+// Add announces that the node holds key. Call it after the block has become visible.
+func (r *Runner) Add(key shoal.Key, sum shoal.Sum) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.post(r.core.Add(r.now(), key, sum))
+}
+
+// Drop announces that the node holds keys no more. Call it after the blocks have become
+// invisible.
+func (r *Runner) Drop(keys ...shoal.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.post(r.core.Drop(r.now(), keys...))
+}
+
+// Renew keeps the leases the node has on keys. A filler calls it at least once in every
+// third of the lease.
+func (r *Runner) Renew(keys ...shoal.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.post(r.core.Renew(r.now(), keys...))
+}
+
+// Release gives back the lease on key: the node has filled the block but does not keep
+// it, or could not fill it. A filler that keeps the block calls Add instead.
+func (r *Runner) Release(key shoal.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.post(r.core.Release(r.now(), key))
+}
+
+// HandleCall answers a request that node from sent by its Call. The answer belongs to
+// the caller.
+func (r *Runner) HandleCall(_ context.Context, from shoal.NodeID, request []byte) ([]byte, error) {
+	m, err := decode(request)
+	if err != nil {
+		return nil, fmt.Errorf("call from %s: %w", from, err)
+	}
+	m.From, m.To = from, r.self
+	switch m.Type {
+	case MsgAnswers, MsgAck, MsgRefused, MsgDone:
+		return nil, fmt.Errorf("call from %s: %w: %v is no request", from, errWire, m.Type)
+	}
+	reply, err := r.handle(m)
+	if err != nil {
+		return nil, err
+	}
+	return encode(&reply), nil
+}
+
+func (r *Runner) handle(m Message) (Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return Message{}, fmt.Errorf("call from %s: %w", m.From, fs.ErrClosed)
+	}
+	out := r.core.Step(r.now(), m)
+	reply := Message{Type: MsgDone, View: r.core.Table().View()}
+	if n := len(out) - 1; n >= 0 && out[n].To == m.From {
+		switch out[n].Type {
+		case MsgAnswers, MsgAck, MsgRefused:
+			reply, out = out[n], out[:n]
+		}
+	}
+	r.post(out)
+	if m.Type == MsgWant || m.Type == MsgCheck {
+		r.signal(r.wake)
+	}
+	return reply, nil
+}
+
+// View returns the hash of the membership r acts under.
+func (r *Runner) View() shoal.View { return r.table.Load().View() }
+
+// Close stops r and waits for its goroutines; calls in flight are cancelled. What was
+// not yet announced is lost to the homes, which will find the node gone anyway. It is
+// safe to call more than once and never fails.
+func (r *Runner) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	r.wg.Wait()
+	return nil
+}
+
+// run ticks the core, starts the goroutines that send, and answers checks.
+func (r *Runner) run(ctx context.Context) {
+	ticker := time.NewTicker(r.cfg.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.mu.Lock()
+			r.post(r.core.Tick(r.now()))
+			r.mu.Unlock()
+		case <-r.wake:
+		}
+		r.answerChecks()
+		r.startScan(ctx)
+		r.startSenders(ctx)
+	}
+}
+
+// post puts messages for other nodes into their outboxes. The lock is held.
+func (r *Runner) post(out []Message) {
+	for _, m := range out {
+		box := r.outbox[m.To]
+		if box == nil {
+			box = new(outbox)
+			r.outbox[m.To] = box
+		}
+		if len(box.queue) >= r.cfg.Outbox {
+			r.counts.lost.Add(1) // all that matters is said again
+			continue
+		}
+		box.queue = append(box.queue, m)
+	}
+	if len(out) > 0 {
+		r.signal(r.wake)
+	}
+}
+
+func (r *Runner) startSenders(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, box := range r.outbox {
+		if len(box.queue) > 0 && !box.busy {
+			box.busy = true
+			r.wg.Go(func() { r.send(ctx, id, box) })
+		}
+	}
+}
+
+// send empties box, one message after the other.
+func (r *Runner) send(ctx context.Context, to shoal.NodeID, box *outbox) {
+	for {
+		r.mu.Lock()
+		if len(box.queue) == 0 || ctx.Err() != nil {
+			box.busy = false
+			if len(box.queue) == 0 {
+				delete(r.outbox, to)
+			}
+			r.mu.Unlock()
+			return
+		}
+		m := box.queue[0]
+		box.queue = box.queue[1:]
+		r.mu.Unlock()
+
+		reply, err := r.call(ctx, &m, r.cfg.TellTimeout)
+		if err != nil {
+			if ctx.Err() == nil {
+				r.cfg.Logger.Debug("call failed", "to", string(to), "type", m.Type.String(), "err", err)
+			}
+			continue
+		}
+		r.mu.Lock()
+		r.post(r.core.Step(r.now(), reply))
+		r.mu.Unlock()
+		r.signal(r.moved)
+	}
+}
+
+// call sends m and returns what the other end says to it.
+func (r *Runner) call(ctx context.Context, m *Message, timeout time.Duration) (Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request := encode(m)
+	r.counts.calls.Add(1)
+	r.counts.sent.Add(int64(len(request)))
+	b, err := r.caller.Call(ctx, m.To, request)
+	if err != nil {
+		r.counts.failed.Add(1)
+		return Message{}, fmt.Errorf("%v to %s: %w", m.Type, m.To, err)
+	}
+	reply, err := decode(b)
+	if err != nil {
+		return Message{}, fmt.Errorf("%v to %s: %w", m.Type, m.To, err)
+	}
+	reply.From, reply.To = m.To, r.self
+	return reply, nil
+}
+
+// answerChecks tells the homes that doubt it whether the node holds a block.
+func (r *Runner) answerChecks() {
+	r.mu.Lock()
+	asked := r.core.Announcer.TakeChecks()
+	r.mu.Unlock()
+	if asked == nil {
+		return
+	}
+	for i := range asked {
+		asked[i].Held = r.holdings.Has(asked[i].Key)
+	}
+	r.mu.Lock()
+	r.post(r.core.EndChecks(r.now(), asked))
+	r.mu.Unlock()
+}
+
+// startScan starts the goroutine that announces the node's blocks to homes that are new
+// to them, if there are such homes and it does not run.
+func (r *Runner) startScan(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	if !r.core.Announcer.WantsScan(now) {
+		return
+	}
+	r.core.Announcer.BeginScan(now)
+	r.counts.scans.Add(1)
+	r.wg.Go(func() { r.scan(ctx) })
+}
+
+// scan feeds every block the node holds to the core, a few at a time.
+func (r *Runner) scan(ctx context.Context) {
+	const few = 256
+	batch := make([]Change, 0, few)
+	ok := true
+	for key, sum := range r.holdings.Keys() {
+		if batch = append(batch, Change{Key: key, Sum: sum}); len(batch) == few {
+			if ok = r.feed(ctx, batch); !ok {
+				break
+			}
+			batch = batch[:0]
+		}
+	}
+	ok = ok && r.feed(ctx, batch)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !ok {
+		r.core.Announcer.AbortScan(r.now())
+		return
+	}
+	r.post(r.core.EndScan(r.now()))
+	r.signal(r.wake)
+}
+
+// feed reports false when ctx is done.
+func (r *Runner) feed(ctx context.Context, batch []Change) bool {
+	for len(batch) > 0 {
+		r.mu.Lock()
+		fed, out := 0, []Message(nil)
+		for ; fed < len(batch); fed++ {
+			ok, more := r.core.Feed(r.now(), batch[fed].Key, batch[fed].Sum)
+			out = append(out, more...)
+			if !ok {
+				break
+			}
+		}
+		r.post(out)
+		r.mu.Unlock()
+		if batch = batch[fed:]; len(batch) == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-r.moved:
+		case <-time.After(r.cfg.Tick):
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (r *Runner) now() Tick { return Tick(time.Since(r.start).Milliseconds()) }
+
+// signal wakes whoever waits on c, if it has not been woken already.
+func (r *Runner) signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

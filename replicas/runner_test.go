@@ -1,0 +1,326 @@
+package replicas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRunnerFillsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		keys := someKeys(16)
+		first := net.run["n1"].Locate(t.Context(), keys, nil)
+		for i, a := range first {
+			if a.Kind != Fill || a.Lease != 30*time.Second {
+				t.Errorf("first Locate of %v = %v, want fill with a lease of 30s", keys[i], answerText(a))
+			}
+		}
+		for i, a := range net.run["n2"].Locate(t.Context(), keys, nil) {
+			if a.Kind != Filling || a.Nodes[0] != "n1" {
+				t.Errorf("second Locate of %v = %v, want filling n1", keys[i], answerText(a))
+			}
+		}
+		for _, key := range keys {
+			net.hold("n1", key)
+		}
+		time.Sleep(100 * time.Millisecond)
+		for i, a := range net.run["n3"].Locate(t.Context(), keys, nil) {
+			if a.Kind != Held || a.Nodes[0] != "n1" || a.Sum != sumFor(keys[i]) {
+				t.Errorf("Locate of %v = %v sum %d, want held n1 sum %d", keys[i], answerText(a), a.Sum, sumFor(keys[i]))
+			}
+		}
+		for _, a := range net.run["n3"].Peek(t.Context(), keys[:1]) {
+			if a.Kind != Held {
+				t.Errorf("Peek = %v, want held", answerText(a))
+			}
+		}
+		net.drop("n1", keys...)
+		time.Sleep(2 * time.Second)
+		for _, a := range net.run["n2"].Peek(t.Context(), keys) {
+			if a.Kind != Nowhere {
+				t.Errorf("Peek of a dropped block = %v, want nowhere", answerText(a))
+			}
+		}
+	})
+}
+
+func TestRunnerAsksBackupWhenHomeIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		key := keyOf(net.run["n1"].table.Load(), "n3", "n2")
+		net.hold("n2", key)
+		time.Sleep(time.Second)
+		net.silence("n3")
+		begin := time.Now()
+		a := net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil)[0]
+		if a.Kind != Held || a.Nodes[0] != "n2" {
+			t.Errorf("Locate with a silent home = %v, want held n2", answerText(a))
+		}
+		if took := time.Since(begin); took != 500*time.Millisecond {
+			t.Errorf("Locate with a silent home took %v, want 500ms", took)
+		}
+		// From now on the backup is asked first.
+		begin = time.Now()
+		net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil)
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("second Locate with a silent home took %v, want 0", took)
+		}
+		net.silence("n3", "n2")
+		a = net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil)[0]
+		if a.Kind != Fill || a.Lease != 0 {
+			t.Errorf("Locate with two silent homes = %v, want fill without a lease", answerText(a))
+		}
+		if got := net.run["n1"].Stats().FailOpen; got != 1 {
+			t.Errorf("FailOpen = %d, want 1", got)
+		}
+	})
+}
+
+func TestRunnerLocateEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		key := keyOf(net.run["n1"].table.Load(), "n3", "n2")
+		net.silence("n2", "n3")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if a := net.run["n1"].Locate(ctx, []shoal.Key{key}, nil)[0]; a.Kind != Unknown {
+			t.Errorf("Locate with a context that ends = %v, want unknown", answerText(a))
+		}
+	})
+}
+
+func TestRunnerTakesOverFromDeadFiller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		key := keyOf(net.run["n1"].table.Load(), "n1", "n2")
+		net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil)
+		a := net.run["n2"].Locate(t.Context(), []shoal.Key{key}, []Avoid{{Node: "n3"}})[0]
+		if a.Kind != Fill {
+			t.Errorf("Locate avoiding the filler = %v, want fill", answerText(a))
+		}
+		// It keeps the lease for as long as it renews it.
+		for range 6 {
+			time.Sleep(10 * time.Second)
+			net.run["n2"].Renew(key)
+		}
+		synctest.Wait()
+		if a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil)[0]; a.Kind != Filling {
+			t.Errorf("Locate while the lease is renewed = %v, want filling n2", answerText(a))
+		}
+		net.run["n2"].Release(key)
+		synctest.Wait()
+		if a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil)[0]; a.Kind != Fill {
+			t.Errorf("Locate after the lease is given back = %v, want fill", answerText(a))
+		}
+	})
+}
+
+func TestRunnerAnnouncesToNewHomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 2)
+		defer net.close()
+		keys := someKeys(5000)
+		for _, key := range keys {
+			net.hold("n1", key)
+		}
+		net.join("n3")
+		time.Sleep(3 * time.Second)
+		for _, a := range net.run["n3"].Locate(t.Context(), keys, nil) {
+			if a.Kind != Held || a.Nodes[0] != "n1" {
+				t.Fatalf("Locate after a join = %v, want held n1", answerText(a))
+			}
+		}
+		for _, id := range []shoal.NodeID{"n1", "n2", "n3"} {
+			if s := net.run[id].Stats(); s.Directory.Missing > 0 || s.Waiting > 0 {
+				t.Errorf("%s: %d shards missing, %d announcements wait, want none", id, s.Directory.Missing, s.Waiting)
+			}
+		}
+	})
+}
+
+func TestRunnerCorrectsWrongHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		key := keyOf(net.run["n1"].table.Load(), "n2", "n3")
+		net.hold("n1", key)
+		time.Sleep(time.Second)
+		net.forget("n1", key) // without a word
+		a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, []Avoid{{Node: "n1", Reason: NotFound}})[0]
+		if a.Kind != Fill {
+			t.Errorf("Locate = %v, want fill", answerText(a))
+		}
+		net.run["n3"].Release(key)
+		time.Sleep(5 * time.Second)
+		if a := net.run["n2"].Peek(t.Context(), []shoal.Key{key})[0]; a.Kind != Nowhere {
+			t.Errorf("Peek after a correction = %v, want nowhere", answerText(a))
+		}
+	})
+}
+
+func TestRunnerHandleCallRefusesNonsense(t *testing.T) {
+	net := newNetwork(t, 1)
+	defer net.close()
+	for _, b := range [][]byte{nil, {9}, encode(&Message{Type: MsgAck}), make([]byte, maxMessage+1)} {
+		if _, err := net.run["n1"].HandleCall(t.Context(), "n2", b); !errors.Is(err, errWire) {
+			t.Errorf("HandleCall(%d bytes) = %v, want %v", len(b), err, errWire)
+		}
+	}
+}
+
+// network connects Runners in memory.
+type network struct {
+	t *testing.T
+
+	mu     sync.Mutex // guards the fields below
+	run    map[shoal.NodeID]*Runner
+	boots  []shoal.Member
+	stores map[shoal.NodeID]*store
+	silent map[shoal.NodeID]bool
+}
+
+// newNetwork returns n Runners that know one another and have told one another all.
+func newNetwork(t *testing.T, n int) *network {
+	net := &network{
+		t: t, run: make(map[shoal.NodeID]*Runner), stores: make(map[shoal.NodeID]*store),
+		silent: make(map[shoal.NodeID]bool),
+	}
+	for i := range n {
+		net.join(shoal.NodeID(fmt.Sprintf("n%d", i+1)))
+	}
+	if n > 1 {
+		time.Sleep(time.Second) // fake time
+	}
+	return net
+}
+
+func (n *network) join(id shoal.NodeID) {
+	n.stores[id] = &store{blocks: make(map[shoal.Key]shoal.Sum)}
+	r, err := New(id, caller{n, id}, n.stores[id], Config{})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.mu.Lock()
+	n.run[id] = r
+	n.mu.Unlock()
+	n.boots = append(n.boots, shoal.Member{ID: id, State: shoal.Serving, Boot: uint64(len(n.boots) + 1)})
+	for _, r := range n.run {
+		r.SetMembers(n.boots)
+	}
+}
+
+func (n *network) hold(id shoal.NodeID, key shoal.Key) {
+	n.stores[id].put(key)
+	n.run[id].Add(key, sumFor(key))
+}
+
+func (n *network) drop(id shoal.NodeID, keys ...shoal.Key) {
+	n.forget(id, keys...)
+	n.run[id].Drop(keys...)
+}
+
+func (n *network) forget(id shoal.NodeID, keys ...shoal.Key) {
+	n.stores[id].mu.Lock()
+	defer n.stores[id].mu.Unlock()
+	for _, key := range keys {
+		delete(n.stores[id].blocks, key)
+	}
+}
+
+// silence makes nodes take requests and never answer.
+func (n *network) silence(ids ...shoal.NodeID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range ids {
+		n.silent[id] = true
+	}
+}
+
+func (n *network) close() {
+	for _, r := range n.run {
+		if err := r.Close(); err != nil {
+			n.t.Errorf("Close() = %v, want nil", err)
+		}
+		_ = r.Close()
+	}
+}
+
+type caller struct {
+	net  *network
+	from shoal.NodeID
+}
+
+func (c caller) Call(ctx context.Context, to shoal.NodeID, request []byte) ([]byte, error) {
+	c.net.mu.Lock()
+	r, silent := c.net.run[to], c.net.silent[to]
+	c.net.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if r == nil {
+		return nil, errors.New("no such node")
+	}
+	return r.HandleCall(ctx, c.from, request)
+}
+
+type store struct {
+	mu     sync.Mutex // guards the field below
+	blocks map[shoal.Key]shoal.Sum
+}
+
+func (s *store) put(key shoal.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blocks[key] = sumFor(key)
+}
+
+func (s *store) Keys() iter.Seq2[shoal.Key, shoal.Sum] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.All(maps.Clone(s.blocks))
+}
+
+func (s *store) Has(key shoal.Key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.blocks[key]
+	return ok
+}
+
+func someKeys(n int) []shoal.Key {
+	keys := make([]shoal.Key, n)
+	for i := range keys {
+		keys[i] = shoal.Key{File: shoal.FileID{byte(i >> 8), byte(i)}, Index: uint32(i)}
+	}
+	return keys
+}
+
+// keyOf returns a key with these homes under t.
+func keyOf(t *Table, home, backup shoal.NodeID) shoal.Key {
+	for i := range uint32(1 << 20) {
+		key := shoal.Key{Index: i}
+		if h, b := t.Homes(ShardOf(key)); h == home && b == backup {
+			return key
+		}
+	}
+	panic("no such key")
+}
+
+func sumFor(key shoal.Key) shoal.Sum { return shoal.Sum(key.Index) + 100 }

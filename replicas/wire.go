@@ -1,0 +1,367 @@
+package replicas
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// The wire form of a Message: the version, the type, then View, Boot and ToBoot as 8
+// bytes each, Seq as a varint, and what the type has. From and To are not in it: the
+// connection knows them better. Numbers are big endian or unsigned varints. A list is
+// preceded by its length, which is checked against the bytes that are left before
+// anything is allocated.
+
+const (
+	wireVersion = 1
+
+	// maxKeys and maxChanges are how many a Message has at most.
+	maxKeys    = 4096
+	maxChanges = 8192
+	// maxName is how long a node's name may be, and maxNames how many differ in Answers.
+	maxName  = 255
+	maxNames = 65536
+	// maxMessage is how long a Message may be.
+	maxMessage = 1 << 20
+
+	shardsBitmap = 1 // a ShardSet as its words
+	shardsList   = 2 // a ShardSet as its members
+)
+
+var errWire = errors.New("replicas: malformed message")
+
+// encode returns the wire form of m.
+func encode(m *Message) []byte {
+	size := 64 + len(m.Keys)*shoal.KeyLen + len(m.Changes)*(shoal.KeyLen+5) + len(m.Answers)*16
+	b := append(make([]byte, 0, size), wireVersion, byte(m.Type))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.View))
+	b = binary.BigEndian.AppendUint64(b, m.Boot)
+	b = binary.BigEndian.AppendUint64(b, m.ToBoot)
+	b = binary.AppendUvarint(b, m.Seq)
+	switch m.Type {
+	case MsgLookup, MsgPeek:
+		b = appendKeys(b, m.Keys)
+		b = binary.AppendUvarint(b, uint64(len(m.Avoid)))
+		for _, v := range m.Avoid {
+			b = append(appendName(b, v.Node), byte(v.Reason))
+		}
+	case MsgAnswers:
+		b = appendAnswers(b, m.Answers)
+	case MsgBatch:
+		b = appendShards(b, m.Shards)
+		b = appendChanges(b, m.Changes)
+		b = append(b, boolByte(m.End))
+	case MsgIntent:
+		b = appendName(appendKeys(b, m.Keys), m.Filler)
+		b = binary.AppendUvarint(b, uint64(max(0, m.Lease)))
+	case MsgRenew, MsgRelease:
+		b = appendKeys(b, m.Keys)
+	case MsgWant:
+		b = appendShards(b, m.Shards)
+	case MsgCheck:
+		b = appendChanges(b, m.Changes)
+	}
+	return b
+}
+
+// decode returns the Message whose wire form is exactly b. It keeps nothing of b.
+func decode(b []byte) (Message, error) {
+	if len(b) > maxMessage {
+		return Message{}, fmt.Errorf("%w: %d bytes", errWire, len(b))
+	}
+	r := reader{b: b}
+	if v := r.byte(); !r.bad && v != wireVersion {
+		return Message{}, fmt.Errorf("%w: version %d, want %d", errWire, v, wireVersion)
+	}
+	m := Message{Type: MessageType(r.byte())}
+	m.View, m.Boot, m.ToBoot = shoal.View(r.uint64()), r.uint64(), r.uint64()
+	m.Seq = r.uvarint(math.MaxUint64)
+	switch m.Type {
+	case MsgLookup, MsgPeek:
+		m.Keys = r.keys()
+		m.Avoid = r.avoid()
+	case MsgAnswers:
+		m.Answers = r.answers()
+	case MsgBatch:
+		m.Shards = r.shards()
+		m.Changes = r.changes()
+		m.End = r.bool()
+	case MsgIntent:
+		m.Keys, m.Filler = r.keys(), r.name()
+		m.Lease = Tick(r.uvarint(math.MaxInt32))
+	case MsgRenew, MsgRelease:
+		m.Keys = r.keys()
+	case MsgWant:
+		m.Shards = r.shards()
+	case MsgCheck:
+		m.Changes = r.changes()
+	case MsgAck, MsgRefused, MsgDone:
+	default:
+		return Message{}, fmt.Errorf("%w: type %d", errWire, m.Type)
+	}
+	if r.bad || len(r.b) > 0 {
+		return Message{}, fmt.Errorf("%w: %v", errWire, m.Type)
+	}
+	return m, nil
+}
+
+func appendKeys(b []byte, keys []shoal.Key) []byte {
+	b = binary.AppendUvarint(b, uint64(len(keys)))
+	for _, k := range keys {
+		b = k.AppendTo(b)
+	}
+	return b
+}
+
+func appendChanges(b []byte, changes []Change) []byte {
+	b = binary.AppendUvarint(b, uint64(len(changes)))
+	for _, c := range changes {
+		b = append(c.Key.AppendTo(b), boolByte(c.Held))
+		b = binary.BigEndian.AppendUint32(b, uint32(c.Sum))
+	}
+	return b
+}
+
+func appendShards(b []byte, s *ShardSet) []byte {
+	switch {
+	case s == nil:
+		return append(b, 0)
+	case s.n >= Shards/16:
+		b = append(b, shardsBitmap)
+		for _, w := range s.words {
+			b = binary.BigEndian.AppendUint64(b, w)
+		}
+		return b
+	}
+	b = binary.AppendUvarint(append(b, shardsList), uint64(s.n))
+	for shard := range s.All {
+		b = binary.BigEndian.AppendUint16(b, shard)
+	}
+	return b
+}
+
+func appendName(b []byte, id shoal.NodeID) []byte {
+	id = id[:min(len(id), maxName)]
+	return append(append(b, byte(len(id))), id...)
+}
+
+// appendAnswers writes the nodes' names once, and numbers into that list after it.
+func appendAnswers(b []byte, answers []Answer) []byte {
+	var names []shoal.NodeID
+	index := make(map[shoal.NodeID]int)
+	for _, a := range answers {
+		for _, id := range a.Nodes {
+			if _, ok := index[id]; !ok {
+				index[id] = len(names)
+				names = append(names, id)
+			}
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(names)))
+	for _, id := range names {
+		b = appendName(b, id)
+	}
+	b = binary.AppendUvarint(b, uint64(len(answers)))
+	for _, a := range answers {
+		b = append(b, byte(a.Kind), byte(len(a.Nodes)))
+		for _, id := range a.Nodes {
+			b = binary.AppendUvarint(b, uint64(index[id]))
+		}
+		switch a.Kind {
+		case Held:
+			b = binary.BigEndian.AppendUint32(b, uint32(a.Sum))
+		case Filling, Fill:
+			b = binary.AppendUvarint(b, uint64(max(0, a.Lease/time.Millisecond)))
+		}
+	}
+	return b
+}
+
+func boolByte(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// reader takes values off the front of b. After the first that is not there or out of
+// its range, it is bad and all further values are zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || len(r.b) < n {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *reader) byte() byte {
+	if p := r.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (r *reader) bool() bool {
+	v := r.byte()
+	r.bad = r.bad || v > 1
+	return v == 1
+}
+
+func (r *reader) uint16() uint16 {
+	if p := r.take(2); p != nil {
+		return binary.BigEndian.Uint16(p)
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if p := r.take(4); p != nil {
+		return binary.BigEndian.Uint32(p)
+	}
+	return 0
+}
+
+func (r *reader) uint64() uint64 {
+	if p := r.take(8); p != nil {
+		return binary.BigEndian.Uint64(p)
+	}
+	return 0
+}
+
+func (r *reader) uvarint(limit uint64) uint64 {
+	v, n := binary.Uvarint(r.b)
+	if r.bad || n <= 0 || v > limit {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// list returns the length of a list of at most limit items of at least size bytes.
+func (r *reader) list(limit, size int) int {
+	n := int(r.uvarint(uint64(limit)))
+	if n*size > len(r.b) {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	return n
+}
+
+func (r *reader) key() shoal.Key {
+	k, _ := shoal.KeyFrom(r.take(shoal.KeyLen))
+	return k
+}
+
+func (r *reader) keys() []shoal.Key {
+	n := r.list(maxKeys, shoal.KeyLen)
+	if n == 0 {
+		return nil
+	}
+	keys := make([]shoal.Key, n)
+	for i := range keys {
+		keys[i] = r.key()
+	}
+	return keys
+}
+
+func (r *reader) changes() []Change {
+	n := r.list(maxChanges, shoal.KeyLen+5)
+	if n == 0 {
+		return nil
+	}
+	changes := make([]Change, n)
+	for i := range changes {
+		changes[i] = Change{Key: r.key(), Held: r.bool(), Sum: shoal.Sum(r.uint32())}
+	}
+	return changes
+}
+
+func (r *reader) shards() *ShardSet {
+	kind := r.byte()
+	if kind == 0 {
+		return nil
+	}
+	s := new(ShardSet)
+	switch kind {
+	case shardsBitmap:
+		for i := range Shards {
+			if i%64 == 0 {
+				s.words[i/64] = r.uint64()
+			}
+			if s.words[i/64]&(1<<(i%64)) != 0 {
+				s.n++
+			}
+		}
+	case shardsList:
+		for range r.list(Shards, 2) {
+			r.bad = !s.Add(r.uint16()) || r.bad
+		}
+	default:
+		r.bad = true
+	}
+	return s
+}
+
+func (r *reader) name() shoal.NodeID { return shoal.NodeID(r.take(int(r.byte()))) }
+
+func (r *reader) avoid() []Avoid {
+	n := r.list(maxKeys, 2)
+	if n == 0 {
+		return nil
+	}
+	avoid := make([]Avoid, n)
+	for i := range avoid {
+		avoid[i] = Avoid{Node: r.name(), Reason: Reason(r.byte())}
+		r.bad = r.bad || avoid[i].Reason > NotFound
+	}
+	return avoid
+}
+
+func (r *reader) answers() []Answer {
+	names := make([]shoal.NodeID, r.list(maxNames, 1))
+	for i := range names {
+		names[i] = r.name()
+	}
+	answers := make([]Answer, r.list(maxKeys, 2))
+	var arena []shoal.NodeID
+	for i := range answers {
+		a := &answers[i]
+		a.Kind = Kind(r.byte())
+		count := int(r.byte())
+		if a.Kind > NotOwner || count > MaxNodes || (count == 0) == (a.Kind == Held || a.Kind == Filling) {
+			r.bad = true
+			return nil
+		}
+		start := len(arena)
+		for range count {
+			n := r.uvarint(maxNames)
+			if n >= uint64(len(names)) {
+				r.bad = true
+				return nil
+			}
+			arena = append(arena, names[n])
+		}
+		if count > 0 {
+			a.Nodes = arena[start:len(arena):len(arena)]
+		}
+		switch a.Kind {
+		case Held:
+			a.Sum = shoal.Sum(r.uint32())
+		case Filling, Fill:
+			a.Lease = time.Duration(r.uvarint(math.MaxInt32)) * time.Millisecond
+		}
+	}
+	return answers
+}
