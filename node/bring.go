@@ -25,6 +25,9 @@ func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) 
 		if answer.Kind == replicas.Fill || len(answer.Nodes) == 0 {
 			break
 		}
+		if answer.Kind == replicas.Held {
+			ft.announced = answer.Sum
+		}
 		for _, from := range answer.Nodes {
 			err := r.fromBusyPeer(ctx, ft, from, answer.Kind)
 			if err == nil {
@@ -36,7 +39,7 @@ func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) 
 			r.stats.peerErrors.Add(1)
 			avoid = append(avoid, replicas.Avoid{Node: from, Reason: reason(err)})
 		}
-		answer = r.where.Relocate(ctx, []shoal.Key{ft.key}, avoid)[0]
+		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, avoid)[0]
 	}
 	return r.fromUFS(ctx, ft, answer.Lease)
 }
@@ -180,4 +183,3 @@ func (s *sink) Arrived(i int, sum shoal.Sum) error {
 	s.stats.bytes[shoal.TierPeer].Add(int64(len(s.chunk(i))))
 	return nil
 }
-

@@ -22,6 +22,9 @@ type fetch struct {
 	cancel context.CancelFunc
 
 	free func() // gives buf back once nobody refers to it
+	// announced is what the filler said the whole block sums to, 0 when nobody said. It
+	// belongs to the goroutine that writes the block.
+	announced shoal.Sum
 
 	mu        sync.Mutex    // guards the fields below
 	landed    int           // chunks in buf, verified

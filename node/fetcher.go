@@ -21,9 +21,10 @@ var (
 
 // directory is what the read path asks of the replica directory.
 type directory interface {
-	// Relocate says for each key who has it, or that the caller is to fill it.
-	Relocate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer
+	// Locate says for each key who has it, or that the caller is to fill it.
+	Locate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer
 	Add(key shoal.Key, sum shoal.Sum)
+	Drop(keys ...shoal.Key)
 	Renew(keys ...shoal.Key)
 	Release(key shoal.Key)
 }
@@ -182,7 +183,7 @@ func (r *Fetcher) start(ctx context.Context, cancel context.CancelFunc, started 
 		})
 	}
 	r.wg.Go(func() {
-		answers := r.where.Relocate(ctx, keys, nil)
+		answers := r.where.Locate(ctx, keys, nil)
 		for i, run := range runs[1:] {
 			r.wg.Go(func() { run(answers[i+1]) })
 		}
@@ -222,15 +223,26 @@ func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
 }
 
 // keep stores a complete block and tells its homes. A block that cannot be stored has
-// been read all the same.
+// been read all the same. One that is not, as a whole, what its filler announced is not
+// passed on: its chunks fit their sums, so some holder made them up.
 func (r *Fetcher) keep(ft *fetch) {
+	sum := shoal.BlockSum(ft.sums)
+	if ft.announced != 0 && ft.announced != sum {
+		r.stats.badBlocks.Add(1)
+		r.where.Release(ft.key)
+		r.cfg.Logger.Warn("block is not what its filler announced", "key", ft.key, "path", ft.entry.Path)
+		return
+	}
 	if err := r.store.Put(ft.key, ft.buf, ft.sums); err != nil {
 		r.stats.notKept.Add(1)
 		r.where.Release(ft.key)
 		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)
 		return
 	}
-	r.where.Add(ft.key, shoal.BlockSum(ft.sums))
+	r.where.Add(ft.key, sum)
+	if !r.store.Has(ft.key) { // evicted in between: its Drop may have overtaken the Add
+		r.where.Drop(ft.key)
+	}
 }
 
 // crowded reports that blocks in memory have used up what readahead may use.

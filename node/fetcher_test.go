@@ -77,7 +77,7 @@ type scriptedDirectory struct {
 	released []shoal.Key
 }
 
-func (d *scriptedDirectory) Relocate(_ context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer {
+func (d *scriptedDirectory) Locate(_ context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.avoided = append(d.avoided, avoid...)
@@ -104,6 +104,7 @@ func (d *scriptedDirectory) Release(key shoal.Key) {
 }
 
 func (d *scriptedDirectory) Renew(...shoal.Key) {}
+func (d *scriptedDirectory) Drop(...shoal.Key)  {}
 
 func held(nodes ...shoal.NodeID) replicas.Answer {
 	return replicas.Answer{Kind: replicas.Held, Nodes: nodes}
@@ -205,6 +206,25 @@ func TestFetcherRefusesBadChunks(t *testing.T) {
 	}
 	if s := b.Stats(); s.BadChunks != 1 || s.UFSBytes != 0 {
 		t.Errorf("bad chunks %d, UFS bytes %d, want 1 and 0", s.BadChunks, s.UFSBytes)
+	}
+}
+
+func TestFetcherKeepsOnlyWhatTheFillerAnnounced(t *testing.T) {
+	b := newBench(t, FetcherConfig{})
+	e, _ := b.put(t, 100)
+	answer := held("liar")
+	answer.Sum = 12345
+	b.dir.answers = []replicas.Answer{answer}
+	b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
+		return send(sink, key, make([]byte, 100), first, 1)
+	}
+	if _, err := b.readAll(t, e); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if b.store.Has(shoal.Key{File: e.File}) || len(b.dir.added) != 0 || b.Stats().BadBlocks != 1 {
+		t.Errorf("stored %v, announced %v, bad blocks %d, want the block counted and not kept",
+			b.store.Has(shoal.Key{File: e.File}), b.dir.added, b.Stats().BadBlocks)
 	}
 }
 

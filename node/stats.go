@@ -15,6 +15,7 @@ type fetchStats struct {
 	peerErrors atomic.Int64
 	hedged     atomic.Int64
 	badChunks  atomic.Int64
+	badBlocks  atomic.Int64
 	notKept    atomic.Int64
 	failures   atomic.Int64
 }
@@ -34,6 +35,7 @@ type FetchStats struct {
 	PeerErrors    int64 `json:"peer_errors"`     // transfers a peer did not finish
 	Hedged        int64 `json:"hedged"`          // of these, given up for being slow
 	BadChunks     int64 `json:"bad_chunks"`      // chunks that did not match their sum
+	BadBlocks     int64 `json:"bad_blocks"`      // blocks that were not what their filler announced
 	NotKept       int64 `json:"not_kept"`        // blocks read but not stored
 	Failures      int64 `json:"failures"`        // blocks no source could bring
 }
@@ -44,7 +46,7 @@ func (r *Fetcher) Stats() FetchStats {
 	return FetchStats{
 		PeerBytes: s.bytes[shoal.TierPeer].Load(), UFSBytes: s.bytes[shoal.TierUFS].Load(),
 		InFlightBytes: s.inFlight.Load(), PeerErrors: s.peerErrors.Load(), Hedged: s.hedged.Load(),
-		BadChunks: s.badChunks.Load(), NotKept: s.notKept.Load(), Failures: s.failures.Load(),
+		BadChunks: s.badChunks.Load(), BadBlocks: s.badBlocks.Load(), NotKept: s.notKept.Load(), Failures: s.failures.Load(),
 	}
 }
 
