@@ -1,0 +1,91 @@
+// Command shoal runs an agent of the mesh and speaks to running ones.
+//
+// Each verb is one file of this package with its help text inside. A verb parses its
+// flags, calls the package that does the work and prints: what an agent decides is below.
+//
+// Exit codes: 0 done, 1 it could not be done, 2 the command line or the config is wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// A usageError says that the command line or the config is wrong, not the work.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "shoal: %v\n", err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+// newRoot returns the command tree.
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "shoal",
+		Short: "The NVMe of a GPU fleet as one masterless cache",
+		Long: `Shoal turns the NVMe of a GPU fleet into one cache of S3, HDFS and NAS. One agent
+runs on every node; none of them is a master. Users read one shared path.`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %q", err, c.CommandPath()+" --help")}
+	})
+	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), doctorCmd(), versionCmd())
+	for _, v := range later() {
+		root.AddCommand(v)
+	}
+	return root
+}
+
+// later returns the verbs of the design that this version refuses by name.
+func later() []*cobra.Command {
+	verbs := []struct{ name, what string }{
+		{"top", "the live view of the mesh"},
+		{"explain", "the account of why reads were local, peer or ufs"},
+		{"load", "preloading"},
+		{"free", "freeing cached blocks"},
+		{"pin", "pinning"},
+		{"unpin", "pinning"},
+		{"sync", "refreshing metadata on demand"},
+		{"drain", "draining a node"},
+		{"sim", "the simulator"},
+		{"hold", "the mount holder"},
+	}
+	out := make([]*cobra.Command, len(verbs))
+	for i, v := range verbs {
+		out[i] = &cobra.Command{
+			Use: v.name, Short: "Not in this version: " + v.what, Hidden: true, DisableFlagParsing: true,
+			RunE: func(*cobra.Command, []string) error {
+				return usageError{fmt.Errorf("%s: %s is not in this version", v.name, v.what)}
+			},
+		}
+	}
+	return out
+}
