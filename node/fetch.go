@@ -10,8 +10,8 @@ import (
 
 // A fetch is one block on its way to this node. One source at a time writes it, chunk
 // after chunk; any number of readers, kernels and peers alike, follow the chunks as they
-// land (cut-through). It lives while any of them wants it: release of the last reference
-// cancels what is still running.
+// land (cut-through). It lives while any of them wants it: when the last one leaves, what
+// is still missing is not fetched. See docs/read-path.md.
 //
 // The bytes below the landed mark never change, so readers copy them without the lock.
 type fetch struct {
@@ -20,8 +20,7 @@ type fetch struct {
 	buf    []byte      // the block; chunks [0, landed) are valid
 	sums   []shoal.Sum // of the chunks that have landed
 	cancel context.CancelFunc
-
-	free func() // gives buf back once nobody refers to it
+	free   func() // gives buf back once nobody refers to it
 	// announced is what the filler said the whole block sums to, 0 when nobody said. It
 	// belongs to the goroutine that writes the block.
 	announced shoal.Sum
