@@ -105,10 +105,20 @@ func testListThenStat(t *testing.T, l *lab) {
 	}
 }
 
-// testRestart kills an agent, starts it again and reads everything there.
+// testRestart kills an agent that holds more than 10,000 blocks, starts it again and
+// reads everything there.
 func testRestart(t *testing.T, l *lab, objects []object) {
 	n := l.nodes[1]
+	tiny := make([]int, 4600)
+	for i := range tiny {
+		tiny[i] = 1000
+	}
+	objects = append(objects, l.upload(t, 4, func(i int) string { return fmt.Sprintf("tiny/%04d", i) }, tiny...)...)
+	n.readAll(objects, 35, func() {}).mustBe(t, len(objects))
 	blocks := n.status(t).Cache.Blocks
+	if blocks < 10_000 {
+		t.Fatalf("%d blocks cached, want at least 10,000", blocks)
+	}
 	n.kill(t)
 	begun := time.Now()
 	n.launch(t)
