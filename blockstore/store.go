@@ -173,6 +173,27 @@ func (s *Store) Has(key shoal.Key) bool {
 	return ok
 }
 
+// WillNeed has a block brought into the page cache without waiting for it, because a
+// reader is about to come for it, and reports whether the block is there. It does not
+// count as a read.
+func (s *Store) WillNeed(key shoal.Key) bool {
+	if s.enter() != nil {
+		return false
+	}
+	defer s.calls.Done()
+	d, b, ok := s.find(key, false)
+	if !ok {
+		return false
+	}
+	h, err := d.handle(b)
+	if err != nil {
+		return true // the read that follows finds out what is wrong
+	}
+	defer d.handles.release(h)
+	h.file.WillNeed(b.location().Offset + int64(b.length))
+	return true
+}
+
 func (s *Store) find(key shoal.Key, touch bool) (*disk, slot, bool) {
 	for _, d := range s.disks {
 		if b, ok := d.lookup(key, touch); ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"syscall"
 	"time"
 
@@ -15,63 +16,102 @@ import (
 	"github.com/shoal-mesh/shoal/ufs"
 )
 
-var errStalled = errors.New("no progress")
+var (
+	errStalled  = errors.New("no progress")
+	errBadBlock = errors.New("block is not what its filler announced")
+)
 
 // bring lands every chunk of ft, from whichever source the directory names, and resumes
 // with the next source where one fails.
 func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) error {
-	var avoid []replicas.Avoid
+	var unreachable []replicas.Avoid
 	for range 5 {
 		if answer.Kind == replicas.Fill || len(answer.Nodes) == 0 {
 			break
 		}
-		if answer.Kind == replicas.Held {
-			ft.announced = answer.Sum
+		ft.from(sourcePeer)
+		failed, err := r.fromPeers(ctx, ft, answer)
+		if err == nil || ctx.Err() != nil || errors.Is(err, errBadBlock) {
+			return err
 		}
-		for _, from := range answer.Nodes {
-			err := r.fromBusyPeer(ctx, ft, from, answer.Kind)
-			if err == nil {
-				return nil
+		ft.from(sourceUnknown)
+		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, append(failed, unreachable...))[0]
+		for _, a := range failed {
+			if a.Reason == replicas.Unreachable { // the others may yet be fillers
+				unreachable = append(unreachable, a)
 			}
-			if ctx.Err() != nil {
-				return ctx.Err()
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	ft.from(sourceUFS)
+	err := r.fromUFS(ctx, ft, answer.Lease)
+	if !errors.Is(err, ufs.ErrUnavailable) {
+		return err
+	}
+	// The UFS does not answer: a peer that was slow or busy is better than nothing.
+	for _, a := range unreachable {
+		slow := replicas.Answer{Kind: replicas.Filling, Nodes: []shoal.NodeID{a.Node}}
+		if _, peerErr := r.fromPeers(ctx, ft, slow); peerErr == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// fromPeers tries the nodes of an answer, best first, and returns those that failed. One
+// that serves as many blocks as it may is asked again when the others have failed: it has
+// the block, and a read of the UFS would cost more than the wait.
+func (r *Fetcher) fromPeers(ctx context.Context, ft *fetch, answer replicas.Answer) (failed []replicas.Avoid, err error) {
+	left := 2 * r.cfg.SlowPeer
+	if answer.Kind == replicas.Filling {
+		left = r.cfg.SlowFill
+	}
+	nodes := answer.Nodes
+	for pause := 2 * time.Millisecond; len(nodes) > 0; pause = min(2*pause, 100*time.Millisecond) {
+		var busy []shoal.NodeID
+		for _, from := range nodes {
+			if err = r.fromPeer(ctx, ft, from, answer); err == nil || ctx.Err() != nil {
+				return nil, err
+			}
+			if errors.Is(err, peer.ErrBusy) && left > 0 {
+				busy = append(busy, from)
+				continue
 			}
 			r.stats.peerErrors.Add(1)
-			avoid = append(avoid, replicas.Avoid{Node: from, Reason: reason(err)})
+			failed = append(failed, replicas.Avoid{Node: from, Reason: reason(err)})
+			if errors.Is(err, errBadBlock) {
+				// Some readers have chunks of it, so this fetch is at its end; the others
+				// begin another. The home hears first who made the block up.
+				r.where.Locate(ctx, []shoal.Key{ft.key}, failed)
+				return failed, err
+			}
 		}
-		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, avoid)[0]
+		if nodes = busy; len(nodes) > 0 {
+			left -= pause
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
 	}
-	return r.fromUFS(ctx, ft, answer.Lease)
+	return failed, err
 }
 
 // reason says what the directory should make of a failed transfer: a peer that has not got
 // the block, or has a bad one, is no holder; one that did not answer may well be.
 func reason(err error) replicas.Reason {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errBadChunk) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errBadChunk) || errors.Is(err, errBadBlock) {
 		return replicas.NotFound
 	}
 	return replicas.Unreachable
 }
 
-// fromBusyPeer is fromPeer that waits its turn: a peer that serves as many blocks as it may
-// has the block all the same, and a read of the UFS would cost more than the wait.
-func (r *Fetcher) fromBusyPeer(ctx context.Context, ft *fetch, from shoal.NodeID, kind replicas.Kind) error {
-	err := r.fromPeer(ctx, ft, from, kind)
-	for pause := 2 * time.Millisecond; errors.Is(err, peer.ErrBusy) && pause < r.cfg.SlowPeer/2; pause *= 2 {
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		err = r.fromPeer(ctx, ft, from, kind)
-	}
-	return err
-}
-
 // fromPeer streams what is missing of ft from a holder or its filler.
-func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, kind replicas.Kind) error {
+func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, answer replicas.Answer) error {
 	limit := r.cfg.SlowFill
-	if kind == replicas.Held {
+	if answer.Kind == replicas.Held {
 		limit = r.patience()
 	}
 	ctx, stop := context.WithCancelCause(ctx)
@@ -79,8 +119,12 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, ki
 	watch := time.AfterFunc(limit, func() { stop(errStalled) })
 	defer watch.Stop()
 
-	s := &sink{fetch: ft, stats: &r.stats, begun: time.Now(), arrived: func() { watch.Reset(limit) }}
-	err := r.peers.Fetch(ctx, from, ft.key, len(ft.buf), ft.next(), s)
+	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, begun: time.Now(), arrived: func() { watch.Reset(limit) }}
+	err := r.peers.Fetch(ctx, from, ft.key, ft.length, ft.next(), s)
+	if errors.Is(err, errBadBlock) {
+		r.stats.badBlocks.Add(1)
+		r.cfg.Logger.Warn("a peer's block is not what its filler announced", "key", ft.key, "path", ft.entry.Path, "from", from)
+	}
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errStalled) {
 			r.stats.hedged.Add(1)
@@ -89,7 +133,7 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, ki
 		}
 		return err
 	}
-	if kind == replicas.Held {
+	if answer.Kind == replicas.Held {
 		r.answered(s.first)
 	}
 	if ft.next() < len(ft.sums) {
@@ -119,8 +163,11 @@ func (r *Fetcher) answered(took time.Duration) {
 func (r *Fetcher) fromUFS(ctx context.Context, ft *fetch, lease time.Duration) error {
 	e, first := ft.entry, ft.next()
 	off := int64(ft.key.Index)*shoal.BlockSize + int64(first)*shoal.ChunkSize
-	length := int64(len(ft.buf) - first*shoal.ChunkSize)
-	err := r.stream(ctx, ft, e, off, length, lease)
+	length := int64(ft.length - first*shoal.ChunkSize)
+	if lease > 0 {
+		defer r.renewing(ft.key, lease/3)()
+	}
+	err := r.stream(ctx, ft, e, off, length)
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -132,7 +179,29 @@ func (r *Fetcher) fromUFS(ctx context.Context, ft *fetch, lease time.Duration) e
 	return fmt.Errorf("read %s of mount %s: %w", e.Path, e.Mount, err)
 }
 
-func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, length int64, lease time.Duration) error {
+// renewing keeps the lease on key until what it returns is called. It does not wait for
+// chunks to land: a UFS that is slow to begin would else lose its filler.
+func (r *Fetcher) renewing(key shoal.Key, every time.Duration) (stop func()) {
+	tick := time.NewTicker(every)
+	done := make(chan struct{})
+	r.wg.Go(func() {
+		for {
+			select {
+			case <-tick.C:
+				r.where.Renew(key)
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		tick.Stop()
+		close(done)
+	}
+}
+
+// stream lands bytes [off, off+length) of the file from the UFS.
+func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, length int64) error {
 	from := r.sources.FS(e)
 	if from == nil {
 		return fmt.Errorf("no mount for %s: %w", e.Path, fs.ErrNotExist)
@@ -142,7 +211,6 @@ func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, len
 		return err
 	}
 	defer func() { _ = body.Close() }() // only read from: nothing is lost
-	renewed := time.Now()
 	for i := ft.next(); i < len(ft.sums); i++ {
 		n, err := io.ReadFull(body, ft.chunk(i))
 		r.stats.bytes[shoal.TierUFS].Add(int64(n))
@@ -152,10 +220,6 @@ func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, len
 		if err := ft.land(i, shoal.ChunkSum(ft.key, i, ft.chunk(i)), shoal.TierUFS); err != nil {
 			return err
 		}
-		if lease > 0 && time.Since(renewed) > lease/3 {
-			r.where.Renew(ft.key)
-			renewed = time.Now()
-		}
 	}
 	return nil
 }
@@ -163,10 +227,11 @@ func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, len
 // A sink lands the chunks of one peer transfer.
 type sink struct {
 	*fetch
-	stats   *fetchStats
-	begun   time.Time
-	first   time.Duration // until the first chunk
-	arrived func()
+	announced shoal.Sum // of the whole block; 0 when nobody said
+	stats     *fetchStats
+	begun     time.Time
+	first     time.Duration // until the first chunk
+	arrived   func()
 }
 
 func (s *sink) Chunk(i int) []byte { return s.chunk(i) }
@@ -176,6 +241,12 @@ func (s *sink) Arrived(i int, sum shoal.Sum) error {
 		s.first = time.Since(s.begun)
 	}
 	s.arrived()
+	if i == len(s.sums)-1 && s.announced != 0 {
+		// Each chunk fits the sum beside it; a holder that made up both is found here.
+		if got := shoal.BlockSum(append(slices.Clone(s.sums[:i]), sum)); got != s.announced {
+			return fmt.Errorf("block %v: sum %08x, want %08x: %w", s.key, got, s.announced, errBadBlock)
+		}
+	}
 	if err := s.land(i, sum, shoal.TierPeer); err != nil {
 		s.stats.badChunks.Add(1)
 		return err

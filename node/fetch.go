@@ -17,15 +17,14 @@ import (
 type fetch struct {
 	key    shoal.Key
 	entry  shoal.Entry // the file the block belongs to
-	buf    []byte      // the block; chunks [0, landed) are valid
+	length int         // bytes of the block
+	buf    []byte      // the block, once it is running; chunks [0, landed) are valid
 	sums   []shoal.Sum // of the chunks that have landed
 	cancel context.CancelFunc
 	free   func() // gives buf back once nobody refers to it
-	// announced is what the filler said the whole block sums to, 0 when nobody said. It
-	// belongs to the goroutine that writes the block.
-	announced shoal.Sum
 
 	mu        sync.Mutex    // guards the fields below
+	source    source        // what the fetch waits for now
 	landed    int           // chunks in buf, verified
 	tier      shoal.Tier    // where the last chunk came from
 	done      bool          // no source will add a chunk any more
@@ -37,13 +36,29 @@ type fetch struct {
 	freed     bool
 }
 
+// A source is what a fetch waits for.
+type source uint8
+
+const (
+	sourceUnknown source = iota // the directory: this node may be the filler and not know it yet
+	sourcePeer
+	sourceUFS
+)
+
 // Length returns the block's length in bytes.
-func (f *fetch) Length() int { return len(f.buf) }
+func (f *fetch) Length() int { return f.length }
+
+// from notes what the fetch waits for now.
+func (f *fetch) from(s source) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.source = s
+}
 
 // chunk returns the place in buf where chunk i goes.
 func (f *fetch) chunk(i int) []byte {
 	at := i * shoal.ChunkSize
-	return f.buf[at : at+shoal.ChunkLen(len(f.buf), i)]
+	return f.buf[at : at+shoal.ChunkLen(f.length, i)]
 }
 
 // next returns the first chunk that has not landed.
@@ -142,6 +157,26 @@ func (f *fetch) acquire() bool {
 	}
 	f.readers++
 	return true
+}
+
+// join is acquire for a peer. A fetch that itself waits for a peer is not to be waited for:
+// homes send readers to holders and fillers only, so the peer was sent here in error, and
+// two nodes could wait for each other.
+func (f *fetch) join() bool {
+	f.mu.Lock()
+	if f.source == sourcePeer {
+		f.mu.Unlock()
+		return false
+	}
+	f.mu.Unlock()
+	return f.acquire()
+}
+
+// ended reports that the fetch is over and the whole block was here.
+func (f *fetch) ended() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.done && f.err == nil
 }
 
 // release drops a reader. Without readers a fetch that still misses chunks is given up;

@@ -115,17 +115,24 @@ func (r *Fetcher) Close() {
 }
 
 // want returns a fetch for each of the entry's blocks, started where none runs yet; one
-// lookup goes out for all that start. The caller releases each.
-func (r *Fetcher) want(e shoal.Entry, indexes ...uint32) []*fetch {
+// lookup goes out for all that start. It is nil for a block that the store has by now,
+// unless force. The caller releases each.
+func (r *Fetcher) want(e shoal.Entry, force bool, indexes ...uint32) []*fetch {
+	if len(indexes) == 0 {
+		return nil
+	}
 	out := make([]*fetch, len(indexes))
 	var started []*fetch
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background())
 	for i, index := range indexes {
 		key := shoal.Key{File: e.File, Index: index}
 		if ft := r.flights[key]; ft != nil && ft.acquire() {
 			out[i] = ft
+			continue
+		}
+		// A fetch stores its block before it leaves the table, so this look is exact.
+		if !force && r.store.Has(key) {
 			continue
 		}
 		out[i] = r.newFetch(e, key)
@@ -137,34 +144,36 @@ func (r *Fetcher) want(e shoal.Entry, indexes ...uint32) []*fetch {
 		r.flights[key] = out[i]
 		started = append(started, out[i])
 	}
-	if len(started) == 0 {
-		cancel()
-		return out
+	if len(started) > 0 {
+		ctx, cancel := context.WithCancel(context.Background())
+		r.start(ctx, cancel, started)
 	}
-	r.start(ctx, cancel, started)
 	return out
 }
 
-// newFetch returns a fetch with one reader.
+// newFetch returns a fetch with one reader and, yet, no memory.
 func (r *Fetcher) newFetch(e shoal.Entry, key shoal.Key) *fetch {
 	length := shoal.BlockLen(e.Info.Size, key.Index)
-	ft := &fetch{
-		key: key, entry: e, sums: make([]shoal.Sum, shoal.Chunks(length)),
-		cancel: func() {}, readers: 1, running: true,
-	}
 	r.stats.inFlight.Add(int64(length))
-	if length <= shoal.BlockSize/4 {
-		ft.buf = make([]byte, length)
-		ft.free = func() { r.stats.inFlight.Add(-int64(length)) }
-		return ft
+	return &fetch{
+		key: key, entry: e, length: length, sums: make([]shoal.Sum, shoal.Chunks(length)),
+		cancel: func() {}, free: func() { r.stats.inFlight.Add(-int64(length)) }, readers: 1, running: true,
+	}
+}
+
+// allocate gives a fetch its memory, from the pool if it is large.
+func (r *Fetcher) allocate(ft *fetch) {
+	if ft.length <= shoal.BlockSize/4 {
+		ft.buf = make([]byte, ft.length)
+		return
 	}
 	buf, _ := r.bufs.Get().(*[]byte)
-	ft.buf = (*buf)[:length]
+	ft.buf = (*buf)[:ft.length]
+	uncount := ft.free
 	ft.free = func() {
-		r.stats.inFlight.Add(-int64(length))
+		uncount()
 		r.bufs.Put(buf)
 	}
-	return ft
 }
 
 // start locates the blocks together and then fetches them side by side. The lookup is
@@ -205,34 +214,33 @@ func (r *Fetcher) prepare(ctx context.Context, ft *fetch, ended func()) func(rep
 
 // run brings one block here, keeps it and announces it.
 func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
+	r.allocate(ft)
 	err := r.bring(ctx, ft, first)
 	if err == nil {
 		r.keep(ft)
 	} else {
-		r.where.Release(ft.key)
 		r.stats.failed(err)
 	}
 	r.mu.Lock()
-	if r.flights[ft.key] == ft {
+	mine := r.flights[ft.key] == ft
+	if mine {
 		delete(r.flights, ft.key)
 	}
 	r.mu.Unlock()
+	if err != nil && ctx.Err() == nil && mine {
+		// A fetch that was given up keeps its lease instead: a Release could end that of
+		// the fetch that took its place. Whoever is sent here finds out, and asks again.
+		r.where.Release(ft.key)
+	}
 	ft.finish(err)
 	ft.cancel()
 	ft.retire()
 }
 
 // keep stores a complete block and tells its homes. A block that cannot be stored has
-// been read all the same. One that is not, as a whole, what its filler announced is not
-// passed on: its chunks fit their sums, so some holder made them up.
+// been read all the same.
 func (r *Fetcher) keep(ft *fetch) {
 	sum := shoal.BlockSum(ft.sums)
-	if ft.announced != 0 && ft.announced != sum {
-		r.stats.badBlocks.Add(1)
-		r.where.Release(ft.key)
-		r.cfg.Logger.Warn("block is not what its filler announced", "key", ft.key, "path", ft.entry.Path)
-		return
-	}
 	if err := r.store.Put(ft.key, ft.buf, ft.sums); err != nil {
 		r.stats.notKept.Add(1)
 		r.where.Release(ft.key)
@@ -245,5 +253,7 @@ func (r *Fetcher) keep(ft *fetch) {
 	}
 }
 
-// crowded reports that blocks in memory have used up what readahead may use.
-func (r *Fetcher) crowded() bool { return r.stats.inFlight.Load() >= r.cfg.InFlightBytes }
+// room returns how many more blocks may be in memory without a reader waiting for them.
+func (r *Fetcher) room() uint32 {
+	return uint32(max(0, r.cfg.InFlightBytes-r.stats.inFlight.Load()) / shoal.BlockSize)
+}

@@ -209,23 +209,156 @@ func TestFetcherRefusesBadChunks(t *testing.T) {
 	}
 }
 
-func TestFetcherKeepsOnlyWhatTheFillerAnnounced(t *testing.T) {
+func TestFetcherRefusesABlockThatWasNotAnnounced(t *testing.T) {
 	b := newBench(t, FetcherConfig{})
-	e, _ := b.put(t, 100)
+	e, want := b.put(t, 100)
 	answer := held("liar")
 	answer.Sum = 12345
 	b.dir.answers = []replicas.Answer{answer}
 	b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
 		return send(sink, key, make([]byte, 100), first, 1)
 	}
-	if _, err := b.readAll(t, e); err != nil {
+	if got, err := b.readAll(t, e); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes, %v, want the file's", len(got), err)
+	}
+	if got := b.Stats().BadBlocks; got != 1 {
+		t.Errorf("%d bad blocks, want 1", got)
+	}
+	if want := (replicas.Avoid{Node: "liar", Reason: replicas.NotFound}); len(b.dir.avoided) != 1 || b.dir.avoided[0] != want {
+		t.Errorf("told the home %v, want %v", b.dir.avoided, want)
+	}
+}
+
+func TestFetcherAsksASlowPeerWhenTheUFSIsGone(t *testing.T) {
+	b := newBench(t, FetcherConfig{SlowPeer: 20 * time.Millisecond})
+	e, want := b.put(t, 100)
+	b.ufs.Fault = func(string, string) error { return ufs.ErrUnavailable }
+	b.dir.answers = []replicas.Answer{held("slow")}
+	tries := 0
+	b.peers.fetch = func(ctx context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
+		if tries++; tries == 1 {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return send(sink, key, want, first, 1)
+	}
+	if got, err := b.readAll(t, e); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes, %v, want the file's", len(got), err)
+	}
+}
+
+// TestFileWithoutRoom reads a block in pieces while there is no room for readahead, from a
+// UFS that is slower than the reader.
+func TestFileWithoutRoom(t *testing.T) {
+	b := newBench(t, FetcherConfig{InFlightBytes: 1})
+	e, want := b.put(t, 2*shoal.BlockSize)
+	f, err := NewFiles(b.Fetcher, b.store, 8<<20).Open(e)
+	if err != nil {
 		t.Fatal(err)
 	}
-	b.Close()
-	if b.store.Has(shoal.Key{File: e.File}) || len(b.dir.added) != 0 || b.Stats().BadBlocks != 1 {
-		t.Errorf("stored %v, announced %v, bad blocks %d, want the block counted and not kept",
-			b.store.Has(shoal.Key{File: e.File}), b.dir.added, b.Stats().BadBlocks)
+	p := make([]byte, 2*shoal.ChunkSize)
+	for off := 0; off < len(want); off += len(p) {
+		if n, err := f.ReadAt(t.Context(), p, int64(off)); err != nil || !bytes.Equal(p[:n], want[off:off+len(p)]) {
+			t.Fatalf("ReadAt(%d) = %d, %v, want right bytes", off, n, err)
+		}
 	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := b.ufs.Counts().Bytes; got != int64(len(want)) {
+		t.Errorf("the UFS sent %d bytes, want %d", got, len(want))
+	}
+}
+
+// TestFileForgetsFailures reads on after the UFS failed during readahead.
+func TestFileForgetsFailures(t *testing.T) {
+	b := newBench(t, FetcherConfig{})
+	e, want := b.put(t, 2*shoal.BlockSize)
+	failed := make(chan struct{})
+	var once sync.Once
+	b.ufs.OnRead = func(_ context.Context, _ string, off int64) error {
+		select {
+		case <-failed:
+			return nil
+		default:
+		}
+		if off >= shoal.BlockSize {
+			defer once.Do(func() { close(failed) })
+			return ufs.ErrUnavailable
+		}
+		return nil
+	}
+	f, err := NewFiles(b.Fetcher, b.store, 8<<20).Open(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, shoal.BlockSize)
+	if _, err := f.ReadAt(t.Context(), p, 0); err != nil {
+		t.Fatal(err)
+	}
+	<-failed
+	f.r.mu.Lock()
+	h := f.held[1]
+	f.r.mu.Unlock()
+	if h != nil { // the readahead's failure, once it is over
+		_ = h.wait(t.Context(), len(h.sums))
+	}
+	if n, err := f.ReadAt(t.Context(), p, shoal.BlockSize); err != nil || !bytes.Equal(p[:n], want[shoal.BlockSize:]) {
+		t.Errorf("read after a failed readahead = %d, %v, want the bytes", n, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFilesLetGoOfIdleBlocks holds many files open after one read of each.
+func TestFilesLetGoOfIdleBlocks(t *testing.T) {
+	b := newBench(t, FetcherConfig{InFlightBytes: 4 * shoal.BlockSize})
+	e, _ := b.put(t, 4*shoal.BlockSize)
+	files := NewFiles(b.Fetcher, b.store, 8<<20)
+	p := make([]byte, 100)
+	for i := range 20 {
+		one := e
+		one.File[0] = byte(i) // a file of its own, with the same bytes behind it
+		f, err := files.Open(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ReadAt(t.Context(), p, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range f.held {
+			if err := h.wait(t.Context(), len(h.sums)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.Close() // every fetch has ended
+	files.mu.Lock()
+	files.relieve()
+	files.mu.Unlock()
+	if got := b.Stats().InFlightBytes; got > 4*shoal.BlockSize {
+		t.Errorf("20 idle files hold %d bytes, want at most the bound of %d", got, 4*shoal.BlockSize)
+	}
+}
+
+func TestOpenBlockRefusesToWaitForAPeer(t *testing.T) {
+	b := newBench(t, FetcherConfig{})
+	e, want := b.put(t, 100)
+	b.dir.answers = []replicas.Answer{held("n1")}
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
+		close(asked)
+		<-goOn
+		return send(sink, key, want, first, 1)
+	}
+	ft := b.want(e, false, 0)[0]
+	<-asked
+	if _, err := b.OpenBlock(t.Context(), ft.key); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("OpenBlock of a block that comes from a peer = %v, want not exist", err)
+	}
+	close(goOn)
+	ft.release()
 }
 
 func TestFetcherLeavesASlowPeer(t *testing.T) {
@@ -278,7 +411,7 @@ func TestFetcherPassesChunksOnAsTheyLand(t *testing.T) {
 		}
 	}
 	e, want := b.put(t, 3*shoal.ChunkSize)
-	ft := b.want(e, 0)[0]
+	ft := b.want(e, false, 0)[0]
 	defer ft.release()
 	stream, err := b.OpenBlock(t.Context(), ft.key)
 	if err != nil {
@@ -307,13 +440,13 @@ func TestFetcherGivesUpWhenNobodyWaits(t *testing.T) {
 		return ctx.Err()
 	}
 	e, _ := b.put(t, 100)
-	ft := b.want(e, 0)[0]
+	ft := b.want(e, false, 0)[0]
 	<-reading
 	ft.release()
 	<-stopped
 	b.Close()
-	if len(b.dir.released) != 1 || b.Stats().Failures != 0 {
-		t.Errorf("released %v, failures %d, want the lease given back and no failure", b.dir.released, b.Stats().Failures)
+	if len(b.dir.released) != 0 || b.Stats().Failures != 0 {
+		t.Errorf("released %v, failures %d, want neither: the next fetch may have the lease", b.dir.released, b.Stats().Failures)
 	}
 }
 
@@ -413,7 +546,7 @@ func TestReadahead(t *testing.T) {
 			r := readahead{max: 8}
 			var reached uint32
 			for _, rd := range tt.reads {
-				if from, to := r.next(rd.off, int(rd.n), size); to > from {
+				if from, to := r.next(rd.off, int(rd.n), size, 100); to > from {
 					reached = max(reached, to)
 				}
 			}
@@ -427,7 +560,7 @@ func TestReadahead(t *testing.T) {
 func TestReadaheadOff(t *testing.T) {
 	var r readahead
 	for off := int64(0); off < 64<<20; off += 1 << 20 {
-		if from, to := r.next(off, 1<<20, 1<<30); from != to {
+		if from, to := r.next(off, 1<<20, 1<<30, 100); from != to {
 			t.Fatalf("next(%d) = [%d, %d), want nothing", off, from, to)
 		}
 	}

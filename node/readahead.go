@@ -25,9 +25,9 @@ type stream struct {
 	used   uint64 // when, by the readahead's clock
 }
 
-// next notes a read of n bytes at off and returns the blocks [from, to) to start now.
-// A reader at the beginning of a file is taken for a sequential one.
-func (r *readahead) next(off int64, n int, size int64) (from, to uint32) {
+// next notes a read of n bytes at off and returns the blocks [from, to) to start now, at
+// most room of them. A reader at the beginning of a file is taken for a sequential one.
+func (r *readahead) next(off int64, n int, size int64, room uint32) (from, to uint32) {
 	r.clock++
 	end := off + int64(n)
 	s := r.find(off, end)
@@ -47,6 +47,9 @@ func (r *readahead) next(off int64, n int, size int64) (from, to uint32) {
 	s.end = max(s.end, end)
 	from = max(s.ahead, after(s.end))
 	to = min(after(s.end)+s.window, uint32(shoal.Blocks(size)))
+	if room < to-min(from, to) {
+		to = from + room
+	}
 	if to <= from || (to-from < s.window/2 && to < uint32(shoal.Blocks(size))) {
 		return 0, 0 // nothing, or too little to be worth a lookup
 	}

@@ -12,6 +12,7 @@ import (
 type blocks interface {
 	Put(key shoal.Key, data []byte, sums []shoal.Sum) error
 	Has(key shoal.Key) bool
+	WillNeed(key shoal.Key) bool
 	ReadAt(key shoal.Key, p []byte, off int) (int, error)
 	Section(key shoal.Key) (*blockstore.Section, error)
 }
@@ -21,7 +22,7 @@ type blocks interface {
 func (r *Fetcher) OpenBlock(_ context.Context, key shoal.Key) (peer.Stream, error) {
 	r.mu.Lock()
 	ft := r.flights[key]
-	joined := ft != nil && ft.acquire()
+	joined := ft != nil && ft.join()
 	r.mu.Unlock()
 	if joined {
 		return &flightStream{fetch: ft}, nil

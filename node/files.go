@@ -1,0 +1,91 @@
+package node
+
+import (
+	"container/list"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// Files opens entries for the doors. It keeps the blocks that open files hold in memory
+// within the fetcher's bound: when that is reached, the block that was used longest ago
+// is let go, once the store has it.
+type Files struct {
+	fetch *Fetcher
+	store blocks
+	ahead uint32 // blocks read ahead of a sequential reader, at most
+
+	bytes  [shoal.Tiers]atomic.Int64
+	opens  atomic.Int64
+	failed atomic.Int64
+
+	mu    sync.Mutex // guards order, and the fields of each File below its own note
+	order list.List  // of *heldFetch: what open files hold, used longest ago first
+}
+
+// A heldFetch is a fetch that an open file holds until its bytes have been read once, so
+// that the pieces the kernel asks for come from memory and count for the tier that
+// brought the block.
+type heldFetch struct {
+	*fetch
+	file   *File
+	unread int // bytes not read yet, roughly: overlapping reads count twice
+	place  *list.Element
+}
+
+// NewFiles returns Files that read through fetch, up to readahead bytes ahead of each
+// sequential reader.
+func NewFiles(fetch *Fetcher, store blocks, readahead int64) *Files {
+	return &Files{fetch: fetch, store: store, ahead: uint32(shoal.Blocks(readahead))}
+}
+
+// Open opens an entry for reading.
+func (r *Files) Open(e shoal.Entry) (*File, error) {
+	if e.Info.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: e.Path, Err: fs.ErrInvalid}
+	}
+	r.opens.Add(1)
+	return &File{r: r, entry: e, ahead: readahead{max: r.ahead}, held: make(map[uint32]*heldFetch)}, nil
+}
+
+// Stats returns what readers have been given so far.
+func (r *Files) Stats() ReadStats {
+	s := ReadStats{Bytes: make(map[string]int64, shoal.Tiers), Opens: r.opens.Load(), Failed: r.failed.Load()}
+	for t := range shoal.Tiers {
+		s.Bytes[t.String()] = r.bytes[t].Load()
+	}
+	return s
+}
+
+// hold has f hold ft, of which n bytes are being read, and takes a reader's reference for
+// it. The lock is held.
+func (r *Files) hold(f *File, ft *fetch, n int) {
+	if f.held == nil || !ft.acquire() { // closed meanwhile, or given up
+		return
+	}
+	h := &heldFetch{fetch: ft, file: f, unread: ft.length - n}
+	h.place = r.order.PushBack(h)
+	f.held[ft.key.Index] = h
+}
+
+// letGo ends the hold on h. The lock is held.
+func (r *Files) letGo(h *heldFetch) {
+	r.order.Remove(h.place)
+	delete(h.file.held, h.key.Index)
+	h.release()
+}
+
+// relieve lets go of complete blocks until there is room for one more, and returns how
+// many more blocks may be read ahead. The lock is held.
+func (r *Files) relieve() uint32 {
+	for e := r.order.Front(); e != nil && r.fetch.room() == 0; {
+		next := e.Next()
+		if h, ok := e.Value.(*heldFetch); ok && h.ended() {
+			r.letGo(h)
+		}
+		e = next
+	}
+	return r.fetch.room()
+}
