@@ -16,34 +16,38 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-mesh/shoal/node/config"
+	"github.com/shoal-mesh/shoal/ufs"
 )
 
 // admin serves the admin API: on a unix socket to the user who runs the agent, and on TCP
-// to scrapers and, with the token, to everybody.
+// health and metrics to scrapers and, with the token, everything.
 type admin struct {
-	servers []*http.Server
-	wg      sync.WaitGroup
+	token     string
+	listeners []net.Listener
+	servers   []*http.Server
+	wg        sync.WaitGroup
 }
 
-func (a *Agent) openAdmin(context.Context) error {
+// bindAdmin takes the addresses, so that a busy one is found out before the agent joins.
+func (a *Agent) bindAdmin(ctx context.Context) error {
 	token, err := a.cfg.AdminToken()
 	if err != nil {
 		return err
 	}
-	mux := a.routes()
-	socket, err := listenUnix(a.cfg.Admin.Socket)
+	a.admin = &admin{token: token}
+	a.onClose("admin", a.admin.close)
+	socket, err := listenUnix(ctx, a.cfg.Admin.Socket)
 	if err != nil {
-		return err
+		return fmt.Errorf("admin.socket: %w", err)
 	}
-	adm := &admin{}
-	a.admin = adm
-	a.onClose("admin", adm.close)
-	adm.serve(socket, mux, a.log)
+	a.admin.listeners = append(a.admin.listeners, socket)
 	if a.cfg.Listen.Admin == config.AdminOff {
 		return nil
 	}
@@ -51,31 +55,54 @@ func (a *Agent) openAdmin(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen.admin: %w: free the port or choose another", err)
 	}
-	adm.serve(tcp, guard(mux, token), a.log)
+	a.admin.listeners = append(a.admin.listeners, tcp)
 	return nil
 }
 
-// listenUnix listens at path for this user alone. What a dead agent left there is removed;
-// a live one is left alone.
-func listenUnix(path string) (net.Listener, error) {
+// serveAdmin begins to answer, once the agent serves: who asks before that waits.
+func (a *Agent) serveAdmin(context.Context) error {
+	mux := a.routes()
+	for _, l := range a.admin.listeners {
+		if l.Addr().Network() == "unix" {
+			a.admin.serve(l, mux, a.log)
+			continue
+		}
+		a.admin.serve(l, guard(mux, a.admin.token), a.log)
+	}
+	return nil
+}
+
+// listenUnix listens at path for this user alone. The socket that a dead agent left there
+// is removed; anything else there is left alone.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("admin.socket: %w", err)
+		return nil, err
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		_ = c.Close() // only to see that somebody answers
-		return nil, fmt.Errorf("admin.socket: an agent is already serving at %s: stop it, or choose another socket", path)
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case info.Mode()&fs.ModeSocket == 0:
+		return nil, fmt.Errorf("%s is not a socket: choose another path", path)
+	default:
+		c, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
+			_ = c.Close() // only to see that somebody answers
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("an agent is already serving at %s: stop it, or choose another socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("admin.socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("admin.socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
+	// The socket has its mode before it has its name, so that nobody slips in between.
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }), err)
+	}}
+	return lc.Listen(ctx, "unix", path)
 }
 
 func (s *admin) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
@@ -88,21 +115,29 @@ func (s *admin) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
 	})
 }
 
+// close ends the servers, requests that run first, and gives the addresses back.
 func (s *admin) close() error {
-	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
 	for _, srv := range s.servers {
-		errs = append(errs, srv.Close())
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close() // takes the connections from those that would not end
+		}
 	}
 	s.wg.Wait()
-	return errors.Join(errs...)
+	for _, l := range s.listeners {
+		_ = l.Close() // those that were served are closed already
+	}
+	return nil
 }
 
-// guard asks for the token before anything under /v1; health and metrics are open.
+// guard asks for the token before anything under /v1, which nobody gets where there is no
+// token: any user of the machine could read every file. Health and metrics are open.
 func guard(h http.Handler, token string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if token != "" && strings.HasPrefix(r.URL.Path, "/v1/") && subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
-			http.Error(w, "the admin token is missing or wrong", http.StatusUnauthorized)
+		if strings.HasPrefix(r.URL.Path, "/v1/") && (token == "" || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1) {
+			http.Error(w, "the admin token is missing or wrong; without admin.token_file use the unix socket", http.StatusUnauthorized)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -126,9 +161,14 @@ func (a *Agent) routes() *http.ServeMux {
 		reply(w, s, err)
 	})
 	mux.HandleFunc("GET /v1/ls", func(w http.ResponseWriter, r *http.Request) {
-		limit, err := strconv.Atoi(r.FormValue("limit"))
-		if err != nil || limit < 1 || limit > maxList {
-			limit = maxList
+		limit := maxList
+		if text := r.FormValue("limit"); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 || n > maxList {
+				reply(w, nil, fmt.Errorf("limit %q is not 1 to %d: %w", text, maxList, fs.ErrInvalid))
+				return
+			}
+			limit = n
 		}
 		l, err := a.List(r.Context(), r.FormValue("path"), r.FormValue("after"), limit)
 		reply(w, l, err)
@@ -196,8 +236,10 @@ func httpStatus(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, fs.ErrPermission):
 		return http.StatusForbidden
-	case errors.Is(err, fs.ErrInvalid):
+	case errors.Is(err, fs.ErrInvalid), errors.Is(err, syscall.ENOTDIR):
 		return http.StatusBadRequest
+	case errors.Is(err, ufs.ErrUnavailable):
+		return http.StatusServiceUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
 	}

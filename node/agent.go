@@ -90,9 +90,13 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (*Agent, error)
 		{"cache", a.openStore},
 		{"namespace", a.openNames},
 		{"peers", a.openPeers},
+		// Whatever can keep the agent from starting comes before it joins: one that starts
+		// and dies again and again must not move the directory each time.
+		{"admin", a.bindAdmin},
+		{"mount", a.checkDoor},
 		{"gossip", func(ctx context.Context) error { return a.openGossip(ctx, secret) }},
-		{"admin", a.openAdmin},
 		{"mount", a.openDoor},
+		{"admin", a.serveAdmin},
 	}
 	for _, s := range steps {
 		if err := s.open(ctx); err != nil {
@@ -156,7 +160,10 @@ func (a *Agent) openNames(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s at %s: %w", m.UFS, m.Path, err)
 		}
-		mounts[i] = namespace.Mount{Path: m.Path, FS: driver, TTL: m.Metadata.TTL, MaxStale: m.Metadata.MaxStale}
+		a.onClose(m.UFS, closeUFS(driver))
+		// The namespace takes 0 for its default; the config's 0 means to ask every time.
+		ttl := max(m.Metadata.TTL, 1)
+		mounts[i] = namespace.Mount{Path: m.Path, FS: driver, TTL: ttl, MaxStale: max(m.Metadata.MaxStale, ttl)}
 	}
 	names, err := namespace.Open(filepath.Join(a.cfg.State, "names"), mounts, namespace.Config{
 		OnChange: a.renamed, Logger: a.log.With("part", "namespace"),
@@ -192,7 +199,7 @@ func (a *Agent) openPeers(context.Context) error {
 			return fmt.Errorf("host name: %w: set cluster.node_name", err)
 		}
 	}
-	where, err := replicas.New(a.self.ID, callDirectory{host}, a.store, replicas.Config{Logger: a.log.With("part", "directory")})
+	where, err := replicas.New(a.self.ID, callDirectory{host}, holdings{a.store}, replicas.Config{Logger: a.log.With("part", "directory")})
 	if err != nil {
 		return err
 	}
@@ -214,20 +221,50 @@ func (a *Agent) openGossip(ctx context.Context, secret []byte) error {
 	if err != nil {
 		return err
 	}
+	started := make(chan struct{})
 	mesh, err := gossip.Start(gossip.Config{
 		Cluster: a.cfg.Cluster.Name, Secret: secret, Self: a.self, Bind: a.cfg.Listen.Gossip,
-		Advertise: advertise, Join: a.cfg.Cluster.Join, OnChange: a.joined, Logger: a.log.With("part", "gossip"),
+		Advertise: advertise, Join: a.cfg.Cluster.Join, Logger: a.log.With("part", "gossip"),
+		OnChange: func(members []shoal.Member) {
+			<-started // a.mesh is set
+			a.joined(members)
+		},
 	})
+	a.mesh = mesh
+	close(started)
 	if err != nil {
 		return err
 	}
-	a.mesh = mesh
 	a.onClose("gossip", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		return errors.Join(mesh.Leave(ctx), mesh.Close())
+		if err := mesh.Leave(ctx); err != nil {
+			a.log.Warn("left without everybody hearing of it", "err", err)
+		}
+		return mesh.Close()
 	})
+	a.awaitMesh(ctx)
 	return nil
+}
+
+// awaitMesh waits, a few seconds at most, until the agent has joined or its seeds have
+// failed. An agent that served before would be home of everything in a mesh of its own,
+// and read from the UFS what its peers hold.
+func (a *Agent) awaitMesh(ctx context.Context) {
+	if len(a.cfg.Cluster.Join) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for len(a.mesh.Members()) < 2 && a.mesh.JoinError() == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // joined hands a new membership to those who act on it: first who may connect, then who
@@ -235,6 +272,18 @@ func (a *Agent) openGossip(ctx context.Context, secret []byte) error {
 func (a *Agent) joined(members []shoal.Member) {
 	a.host.SetMembers(members)
 	a.where.SetMembers(members)
+}
+
+// checkDoor finds out whether there is FUSE to mount with.
+func (a *Agent) checkDoor(context.Context) error {
+	if a.cfg.Mount.Path == "" {
+		return nil
+	}
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("%w: load the fuse module and let this user open the device; or leave mount.path out to run without a mount", err)
+	}
+	return f.Close()
 }
 
 func (a *Agent) openDoor(context.Context) error {

@@ -35,6 +35,8 @@ func (a *Agent) readMetrics(reg *prometheus.Registry) {
 	count(reg, "peer_transfer_errors_total", "Transfers a peer did not finish.", nil, func() float64 { return float64(f.peerErrors.Load()) })
 	count(reg, "hedges_total", "Transfers given up for another source because the peer was slow.", nil, func() float64 { return float64(f.hedged.Load()) })
 	count(reg, "bad_chunks_total", "Chunks from peers that did not match their checksum.", nil, func() float64 { return float64(f.badChunks.Load()) })
+	count(reg, "bad_blocks_total", "Blocks from peers that were not what their filler announced.", nil, func() float64 { return float64(f.badBlocks.Load()) })
+	count(reg, "not_kept_total", "Blocks read but not stored.", nil, func() float64 { return float64(f.notKept.Load()) })
 	count(reg, "fetch_failures_total", "Blocks that no source could bring.", nil, func() float64 { return float64(f.failures.Load()) })
 }
 
@@ -60,10 +62,21 @@ func (a *Agent) meshMetrics(reg *prometheus.Registry) {
 		return float64(len(a.mesh.Members()))
 	})
 	gauge(reg, "directory_entries", "Blocks this node is a home of.", nil, func() float64 { return float64(a.where.Stats().Directory.Entries) })
+	count(reg, "fail_open_total", "Blocks filled without a lease because no home answered.", nil, func() float64 { return float64(a.where.Stats().FailOpen) })
 	count(reg, "peer_sent_bytes_total", "Bytes served to peers.", nil, func() float64 { return float64(a.host.Stats().BytesOut) })
 	count(reg, "peer_refused_total", "Connections refused because the caller is not a member.", nil,
 		func() float64 { return float64(a.host.Stats().Refused) })
 	count(reg, "ufs_stat_total", "Stat requests sent to UFSs.", nil, func() float64 { return float64(a.names.Stats().UFSStats) })
+	count(reg, "stale_served_total", "Names served past their TTL because a UFS did not answer.", nil,
+		func() float64 { return float64(a.names.Stats().StaleServed) })
+	for i, m := range a.names.Mounts() {
+		gauge(reg, "ufs_up", "1 while the UFS of a mount answers.", prometheus.Labels{"mount": m.Path}, func() float64 {
+			if a.names.Mounts()[i].Down {
+				return 0
+			}
+			return 1
+		})
+	}
 	count(reg, "ufs_list_pages_total", "Listing pages read from UFSs.", nil, func() float64 { return float64(a.names.Stats().UFSListPages) })
 }
 

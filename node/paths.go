@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
@@ -117,7 +118,7 @@ func (a *Agent) List(ctx context.Context, path, after string, limit int) ([]Path
 	}
 	out := []PathInfo{}
 	for child, err := range a.names.ReadDir(ctx, e.ID, after) {
-		if err != nil {
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
 		}
 		out = append(out, a.describe(child))

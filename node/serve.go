@@ -61,3 +61,10 @@ func (s storedStream) Chunk(_ context.Context, i int, buf []byte) ([]byte, shoal
 }
 
 func (s storedStream) Close() error { return s.section.Close() }
+
+// holdings is the store as the directory sees it. A home asks about a single block only
+// when a reader did not get it here, so that answer is given after a look at the bytes: a
+// rotten block would else be announced again and again.
+type holdings struct{ *blockstore.Store }
+
+func (h holdings) Has(key shoal.Key) bool { return h.Check(key) == nil }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,7 +20,7 @@ type Summary struct {
 	Zone      string          `json:"zone"`
 	Version   string          `json:"version"`
 	UptimeS   float64         `json:"uptime_s"`
-	View      shoal.View      `json:"view"`
+	View      string          `json:"view"`  // equal on nodes that see the same members
 	Mount     string          `json:"mount"` // where the namespace is mounted, "" if it is not
 	Cache     CacheStatus     `json:"cache"`
 	Reads     ReadStats       `json:"reads"`
@@ -113,7 +115,7 @@ type MemberStatus struct {
 func (a *Agent) Summary() Summary {
 	s := Summary{
 		ID: a.self.ID, Name: a.self.Name, Zone: a.self.Zone, Version: a.version,
-		UptimeS: time.Since(a.started).Seconds(), View: a.where.View(),
+		UptimeS: time.Since(a.started).Seconds(), View: fmt.Sprintf("%016x", uint64(a.where.View())),
 		Cache: a.cacheStatus(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
 	}
 	if a.door.Load() != nil {
@@ -187,12 +189,18 @@ func (a *Agent) statfs() fuse.Space {
 	return fuse.Space{Bytes: s.CapacityBytes, FreeBytes: max(0, s.CapacityBytes-s.Bytes), Files: a.names.Stats().Entries}
 }
 
-// ready says why the node cannot serve, or nil.
+// ready says why the node cannot serve, or nil. A disk that takes no blocks is no reason
+// while another does.
 func (a *Agent) ready() error {
-	for _, d := range a.store.Stats().Disks {
+	var errs []error
+	disks := a.store.Stats().Disks
+	for _, d := range disks {
 		if d.Err != nil {
-			return d.Err
+			errs = append(errs, d.Err)
 		}
+	}
+	if len(errs) == len(disks) {
+		return errors.Join(errs...)
 	}
 	select {
 	case <-a.Done(): // never, without a mount

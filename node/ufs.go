@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -27,10 +29,7 @@ func openUFS(ctx context.Context, m config.Mount, logger *slog.Logger) (ufs.FS, 
 		if err != nil {
 			return nil, err
 		}
-		if _, err := driver.Stat(ctx, ""); err != nil {
-			return nil, fmt.Errorf("%w: make the directory, or mount what belongs there", err)
-		}
-		return driver, nil
+		return driver, driver.Check(ctx)
 	}
 	accessKey, secretKey, err := m.S3.Keys()
 	if err != nil {
@@ -45,9 +44,17 @@ func openUFS(ctx context.Context, m config.Mount, logger *slog.Logger) (ufs.FS, 
 		return nil, err
 	}
 	if err := driver.Check(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeUFS(driver)())
 	}
 	return driver, nil
+}
+
+// closeUFS returns what ends a driver; those that keep nothing open have no Close.
+func closeUFS(driver ufs.FS) func() error {
+	if c, ok := driver.(io.Closer); ok {
+		return c.Close
+	}
+	return func() error { return nil }
 }
 
 // diskSize returns the size in bytes of the file system that holds dir.
@@ -61,6 +68,9 @@ func diskSize(dir string) (int64, error) {
 
 // CheckUFS reports whether the UFS of a configured mount answers.
 func CheckUFS(ctx context.Context, m config.Mount) error {
-	_, err := openUFS(ctx, m, slog.New(slog.DiscardHandler))
-	return err
+	driver, err := openUFS(ctx, m, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return closeUFS(driver)()
 }

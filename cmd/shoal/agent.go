@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,8 +43,7 @@ SIGTERM and SIGINT end it in order: the mount first, then the ports, then the ca
 	return c
 }
 
-// runAgent runs an agent until ctx ends. A second signal, a second later, kills the
-// process at once; the same signal sent twice, to the process and to its group, does not.
+// runAgent runs an agent until ctx ends.
 func runAgent(ctx context.Context, cfg *config.Config, logs io.Writer) error {
 	a, err := node.Start(ctx, cfg, node.Options{Version: buildInfo().Version, Logger: newLogger(cfg.Log, logs)})
 	if err != nil {
@@ -54,10 +51,9 @@ func runAgent(ctx context.Context, cfg *config.Config, logs io.Writer) error {
 	}
 	select {
 	case <-ctx.Done():
-		time.AfterFunc(time.Second, func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })
 		return a.Close()
 	case <-a.Done():
-		return fmt.Errorf("mount %s went away: unmounted by somebody else? %w", cfg.Mount.Path, a.Close())
+		return errors.Join(fmt.Errorf("mount %s went away: did somebody unmount it?", cfg.Mount.Path), a.Close())
 	}
 }
 

@@ -2,9 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -29,7 +29,9 @@ left running, mounted or on disk, also when it is interrupted.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p := newProgress(c.ErrOrStderr())
 			cfg.Progress = p
-			cfg.Logger = slog.New(slog.DiscardHandler)
+			if cfg.Files < 1 || cfg.Readers < 1 {
+				return usageError{errors.New("demo: --files and --readers must be at least 1")}
+			}
 			report, err := demo.Run(c.Context(), cfg)
 			p.finish()
 			if err != nil {

@@ -151,6 +151,7 @@ func configFindings(ctx context.Context, file string) []finding {
 	running := newClient(cfg.Admin.Socket).get(ctx, "/v1/status", nil, &agent) == nil
 	found = append(found,
 		portFinding("listen.gossip", cfg.Listen.Gossip, running),
+		udpFinding(cfg.Listen.Gossip, running),
 		portFinding("listen.peer", cfg.Listen.Peer, running),
 		portFinding("listen.admin", cfg.Listen.Admin, running))
 	for _, m := range cfg.Namespace {
@@ -173,6 +174,19 @@ func portFinding(key, addr string, running bool) finding {
 		err = l.Close()
 	}
 	return result(key, addr+" is free", err, "fail", "free the port or choose another")
+}
+
+// udpFinding checks the half of gossip that is not TCP.
+func udpFinding(addr string, running bool) finding {
+	const check = "listen.gossip, UDP"
+	if running {
+		return finding{check, "ok", addr + ", in use by the running agent", ""}
+	}
+	c, err := net.ListenPacket("udp", addr)
+	if err == nil {
+		err = c.Close()
+	}
+	return result(check, addr+" is free", err, "fail", "free the port or choose another")
 }
 
 // diskFinding checks a cache directory without writing to it.

@@ -12,16 +12,19 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	// A second signal, a second later, kills the process at once. The same signal sent
+	// twice, to the process and to its group, does not.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
+	os.Exit(run(ctx, os.Args[1:]))
 }
 
 // A usageError says that the command line or the config is wrong, not the work.
@@ -39,7 +42,8 @@ func run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintf(os.Stderr, "shoal: %v\n", err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	// Cobra has no type for an unknown verb.
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
 		return 2
 	}
 	return 1
@@ -58,6 +62,16 @@ runs on every node; none of them is a master. Users read one shared path.`,
 		return usageError{fmt.Errorf("%w; see %q", err, c.CommandPath()+" --help")}
 	})
 	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), doctorCmd(), versionCmd())
+	for _, c := range root.Commands() {
+		if check := c.Args; check != nil {
+			c.Args = func(c *cobra.Command, args []string) error {
+				if err := check(c, args); err != nil {
+					return usageError{fmt.Errorf("%s: %w", c.Name(), err)}
+				}
+				return nil
+			}
+		}
+	}
 	for _, v := range later() {
 		root.AddCommand(v)
 	}

@@ -184,8 +184,8 @@ type Admin struct {
 	// Socket is the path of the unix socket, which only its owner may open. Absolute,
 	// at most 100 bytes. Default "/run/shoal/admin.sock".
 	Socket string `yaml:"socket"`
-	// TokenFile is the file that holds the token callers on TCP must show. Absolute.
-	// Default "": none is asked for, which only the loopback interface allows.
+	// TokenFile is the file that holds the token callers on TCP must show for anything but
+	// health and metrics. Absolute. Default "": those two are all that TCP serves.
 	TokenFile string `yaml:"token_file"`
 }
 

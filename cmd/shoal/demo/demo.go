@@ -13,7 +13,6 @@ package demo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -90,7 +89,7 @@ func (c Config) withDefaults() (Config, error) {
 func Run(ctx context.Context, cfg Config) (_ *Report, err error) {
 	cfg, err = cfg.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("demo: %w", err)
+		return nil, err
 	}
 	dir, err := os.MkdirTemp(cfg.Dir, "shoal-demo-")
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +44,7 @@ type agent struct {
 	log    *logTail
 	http   http.Client
 	exited chan struct{}
-	killed bool
+	killed atomic.Bool
 	last   node.Summary // as it was when last asked
 }
 
@@ -67,6 +68,7 @@ func startFleet(ctx context.Context, dir string, set *dataset, cfg Config) (*fle
 	if err := <-started; err != nil {
 		return nil, errors.Join(err, f.stop())
 	}
+	context.AfterFunc(ctx, f.signal)
 	for _, a := range f.agents {
 		if err := a.await(ctx, len(f.agents)); err != nil {
 			return nil, errors.Join(fmt.Errorf("agent %s: %w\n%s", a.name, err, a.log), f.stop())
@@ -199,7 +201,7 @@ func (a *agent) await(ctx context.Context, members int) error {
 	defer tick.Stop()
 	for {
 		s, err := a.status(ctx)
-		if err == nil && len(s.Members) >= members {
+		if err == nil && len(s.Members) >= members && s.Mount == a.mount {
 			return nil
 		}
 		select {
@@ -254,7 +256,7 @@ func (a *agent) open(ctx context.Context, name string) (io.ReadCloser, error) {
 // kill ends the agent as a crash would, after noting what it had done.
 func (a *agent) kill(ctx context.Context) error {
 	_, err := a.status(ctx)
-	a.killed = true
+	a.killed.Store(true)
 	err = errors.Join(err, a.cmd.Process.Kill())
 	<-a.exited
 	return errors.Join(err, a.unmount())
@@ -275,13 +277,18 @@ func (a *agent) unmount() error {
 	return err
 }
 
-// stop ends every agent: with a signal first, after five seconds without mercy.
-func (f *fleet) stop() error {
+// signal asks every agent to end, which frees readers that hang on its mount.
+func (f *fleet) signal() {
 	for _, a := range f.agents {
-		if a.exited != nil && !a.killed {
+		if a.exited != nil && !a.killed.Load() {
 			_ = a.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 		}
 	}
+}
+
+// stop ends every agent: with a signal first, after five seconds without mercy.
+func (f *fleet) stop() error {
+	f.signal()
 	var errs []error
 	limit := time.After(5 * time.Second)
 	for _, a := range f.agents {

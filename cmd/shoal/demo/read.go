@@ -67,7 +67,7 @@ func (f *fleet) readWarm(ctx context.Context, set *dataset, cfg Config, r *Repor
 	r.WarmFilesPerS = rate(e.files.Load(), time.Since(begun))
 	r.add(e)
 	for _, a := range f.agents {
-		if a.killed {
+		if a.killed.Load() {
 			continue
 		}
 		if _, err := a.status(ctx); err != nil {
@@ -81,7 +81,7 @@ func (f *fleet) readWarm(ctx context.Context, set *dataset, cfg Config, r *Repor
 func (e *epoch) run(ctx context.Context, f *fleet, step func()) error {
 	var wg sync.WaitGroup
 	for n, a := range f.agents {
-		if a.killed {
+		if a.killed.Load() {
 			continue
 		}
 		work := make(chan int)

@@ -48,7 +48,7 @@ func (r *Report) add(e *epoch) {
 func (r *Report) settle(f *fleet) {
 	r.Tiers = make(map[string]int64)
 	for _, a := range f.agents {
-		n := NodeTiers{Node: a.name, Killed: a.killed, Tiers: a.last.Reads.Bytes, UFSBytes: a.last.Fetches.UFSBytes}
+		n := NodeTiers{Node: a.name, Killed: a.killed.Load(), Tiers: a.last.Reads.Bytes, UFSBytes: a.last.Fetches.UFSBytes}
 		for tier, bytes := range n.Tiers {
 			r.Tiers[tier] += bytes
 		}
