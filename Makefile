@@ -44,8 +44,10 @@ test-all: root build $(VERSITYGW) deploy-test ## The same, and with real servers
 deploy-test: ## Check the manifests in deploy/ against the Kubernetes API types
 	cd deploy && go vet ./... && go test ./...
 
-bench: ## Benchmarks of every package; compare two runs with benchstat
-	go test -run '^$$' -bench . -benchmem ./...
+bench: $(VERSITYGW) ## Benchmarks of every package, then of a mesh beside the plain tools (that part as root)
+	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /meshtest)
+	SHOAL_TEST_ALL=1 SHOAL_TEST_S3_BIN=$(VERSITYGW) \
+	  go test -run '^$$' -bench Mesh -benchtime 1x -timeout 30m ./cmd/shoal/meshtest
 
 lint: $(GOLANGCI) ## go vet, golangci-lint and the format
 	go vet ./...

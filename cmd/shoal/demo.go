@@ -102,11 +102,11 @@ func (p *progress) Phase(name string, total int64, inBytes bool) {
 	if p.tty {
 		bar = p.w
 	} else {
-		count := humanize.Comma(total) + " reads"
 		if inBytes {
-			count = bytes(total)
+			fmt.Fprintf(p.w, "%s: %s\n", name, bytes(total))
+		} else if total > 1 {
+			fmt.Fprintf(p.w, "%s: %s\n", name, humanize.Comma(total))
 		}
-		fmt.Fprintf(p.w, "%s: %s\n", name, count)
 	}
 	p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(bar), progressbar.OptionSetDescription(name),
 		progressbar.OptionShowBytes(inBytes), progressbar.OptionShowCount(), progressbar.OptionFullWidth(),

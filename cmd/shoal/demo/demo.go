@@ -99,8 +99,9 @@ func Run(ctx context.Context, cfg Config) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() {
-		cfg.Progress.Say("cleaning up")
+		cfg.Progress.Phase("clean up", 1, false)
 		err = errors.Join(err, os.RemoveAll(dir))
+		cfg.Progress.Add(1)
 	}()
 
 	set := newDataset(filepath.Join(dir, "ufs"), cfg)

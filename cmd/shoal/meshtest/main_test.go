@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, proxyMain(spec))
 		os.Exit(1)
 	}
+	if spec := os.Getenv(sdkEnv); spec != "" {
+		os.Exit(sdkMain(spec))
+	}
 	os.Exit(testMain(m))
 }
 
