@@ -17,6 +17,8 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/shoal-mesh/shoal/ufs"
 )
@@ -28,7 +30,8 @@ type Config struct {
 	// Prefix limits the FS to the keys below it. Default: the whole bucket. Slashes at
 	// its ends do not matter.
 	Prefix string
-	// Endpoint is the server's URL, "http://10.0.0.5:9000". Default: AWS, in Region.
+	// Endpoint is the server's URL, "http://10.0.0.5:9000": no credentials, no path, no
+	// query. Default: AWS, in Region.
 	Endpoint string
 	// Region signs the requests. Default: what the environment of the AWS tools says,
 	// if AccessKey is not set, and us-east-1 otherwise.
@@ -54,7 +57,8 @@ type Config struct {
 	HeaderTimeout time.Duration
 	// StallTimeout limits the wait for the next bytes of a stream. Default 15s.
 	StallTimeout time.Duration
-	// CallTimeout limits a Stat, or a page of a List, with all attempts. Default 30s.
+	// CallTimeout limits a Stat, a page of a List, or the wait for the bytes of an Open
+	// to begin, with all attempts and what slows them down. Default 30s.
 	CallTimeout time.Duration
 	// IdleConns is how many connections are kept for the next requests. Default 64.
 	IdleConns int
@@ -76,9 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 	if err := ufs.CheckName(c.Prefix); err != nil {
 		errs = append(errs, fmt.Errorf("prefix: %w", err))
 	}
-	if u, err := url.Parse(c.Endpoint); c.Endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		errs = append(errs, fmt.Errorf("endpoint %q: want http://host:port or https://host:port", c.Endpoint))
-	}
+	errs = append(errs, checkEndpoint(c.Endpoint))
 	if (c.AccessKey == "") != (c.SecretKey == "") {
 		errs = append(errs, errors.New("access key and secret key: want both or none"))
 	}
@@ -109,6 +111,26 @@ func (c Config) withDefaults() (Config, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, errors.Join(errs...)
+}
+
+// checkEndpoint returns what is wrong with an endpoint. It becomes a part of file IDs,
+// errors and logs, so it must hold no secret; nor does the error repeat one.
+func checkEndpoint(endpoint string) error {
+	if endpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(endpoint)
+	switch {
+	case strings.Contains(endpoint, "@"):
+		return errors.New("endpoint (not shown, it may hold a secret): credentials in it: put them into access key and secret key")
+	case strings.ContainsAny(endpoint, "?#"):
+		return errors.New("endpoint (not shown, it may hold a secret): a query in it: want http://host:port or https://host:port")
+	case err != nil, u.Host == "", u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("endpoint %q: want http://host:port or https://host:port", endpoint)
+	case u.Path != "":
+		return fmt.Errorf("endpoint %q: a path in it: want http://host:port or https://host:port", endpoint)
+	}
+	return nil
 }
 
 func setDefault[T int | time.Duration](name string, value *T, def T) error {
@@ -198,14 +220,8 @@ func newClient(ctx context.Context, c Config, h *http.Client) (*awss3.Client, er
 // long as a bucket of retry tokens for the whole FS has some, and when the server says
 // to slow down, all requests of the FS slow down.
 func newRetryer(c Config) aws.Retryer {
-	slowDown := retry.IsErrorThrottleFunc(func(err error) aws.Ternary {
-		if status := statusOf(err); status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-			return aws.TrueTernary // an answer to HEAD has no code
-		}
-		return aws.UnknownTernary
-	})
 	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
-		o.Throttles = append(o.Throttles, slowDown)
+		o.Throttles = append(o.Throttles, retry.IsErrorThrottleFunc(isThrottle))
 		o.StandardOptions = append(o.StandardOptions, func(s *retry.StandardOptions) {
 			s.MaxAttempts = c.Attempts
 			s.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
@@ -213,6 +229,27 @@ func newRetryer(c Config) aws.Retryer {
 			})
 		})
 	})
+}
+
+// isThrottle adds to the codes the SDK knows for "slow down": those of MinIO, status 429,
+// and what AWS calls its 503 where no code can be, in an answer to HEAD. Any other 503 is
+// an ordinary failure, tried again: it is what a load balancer says that has no server
+// left, and would bring the whole FS down to a request every two seconds. A server that
+// is overloaded says so with a code to a GET or a LIST soon enough.
+func isThrottle(err error) aws.Ternary {
+	var api smithy.APIError
+	if errors.As(err, &api) && strings.HasPrefix(api.ErrorCode(), "SlowDown") {
+		return aws.TrueTernary // SlowDownRead, SlowDownWrite
+	}
+	var answer *smithyhttp.ResponseError
+	if !errors.As(err, &answer) || answer.Response == nil {
+		return aws.UnknownTernary
+	}
+	status := answer.HTTPStatusCode()
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable && strings.HasSuffix(answer.Response.Status, " Slow Down") {
+		return aws.TrueTernary
+	}
+	return aws.UnknownTernary
 }
 
 // backoff returns a wait before the attempt after attempt number n: at random between

@@ -60,7 +60,9 @@ func (f *FS) open(ctx context.Context, name string, v shoal.Version, off, length
 	}, nil
 }
 
-// get asks for a range of name and checks that the answer is that range of version v.
+// get asks for a range of name and checks that the answer is that range of version v. It
+// waits for the answer to begin no longer than other calls for theirs to end; the bytes
+// take as long as they take, if they do not stall.
 func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length int64) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	in := &awss3.GetObjectInput{
@@ -70,7 +72,18 @@ func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length 
 	if !strings.HasPrefix(string(v), noETag) {
 		in.IfMatch = aws.String(ifMatch(v))
 	}
+	late := time.AfterFunc(f.cfg.CallTimeout, func() { cancel(errNoAnswer) })
 	out, err := f.client.GetObject(ctx, in)
+	if !late.Stop() && err == nil {
+		_ = out.Body.Close() // cut already
+		err = errNoAnswer
+	}
+	if errors.Is(context.Cause(ctx), errNoAnswer) {
+		return nil, &faultError{
+			ufs.ErrUnavailable, fmt.Sprintf("no answer within %v: %s", f.cfg.CallTimeout, root(err)),
+			"the server fails or is overloaded: see its log, try again later",
+		}
+	}
 	if err != nil {
 		err = f.getFault(ctx, name, v, off, length, err)
 		cancel(nil)
@@ -161,6 +174,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// errNoAnswer is why a request is cut that got no answer in time.
+var errNoAnswer = errors.New("no answer in time")
 
 // errStalled is why a connection that gives no bytes is cut.
 var errStalled = errors.New("stream stalled")
