@@ -62,6 +62,10 @@ type Config struct {
 	// RetryAfter is how long a UFS that did not answer is left alone. Default 2s;
 	// positive.
 	RetryAfter time.Duration
+	// StaleWait is how long a UFS that is not known to be down is waited for by who has
+	// something to serve stale: a name's record, or a directory's old listing. Default
+	// 1s; positive.
+	StaleWait time.Duration
 	// NegativeTTL bounds how long "no such file" from a single Stat holds; the mount's
 	// TTL bounds it too. Default 10s; positive.
 	NegativeTTL time.Duration
@@ -86,6 +90,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Timeout, 10*time.Second)
 	setDefault(&c.ListTimeout, 30*time.Second)
 	setDefault(&c.RetryAfter, 2*time.Second)
+	setDefault(&c.StaleWait, time.Second)
 	setDefault(&c.NegativeTTL, 10*time.Second)
 	setDefault(&c.CacheBytes, 64<<20)
 	if c.Now == nil {
@@ -101,6 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 		positive("timeout", c.Timeout),
 		positive("list timeout", c.ListTimeout),
 		positive("retry after", c.RetryAfter),
+		positive("stale wait", c.StaleWait),
 		positive("negative ttl", c.NegativeTTL),
 		positive("cache bytes", c.CacheBytes),
 	)

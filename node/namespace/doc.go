@@ -43,6 +43,15 @@
 // ufs.ErrUnavailable and tells mount, path and cause. After such an answer the mount is
 // left alone for Config.RetryAfter, then one request at a time probes it.
 //
+// Who can be served so does not wait for that: neither for the probe of a mount that is
+// down, which goes on in the background, nor longer than Config.StaleWait (for an answer,
+// or for the next page of a listing) for one that was up. Once someone waited in vain,
+// nobody does until the UFS answers anything: the requests are sent, 64 at once, and what
+// they bring is recorded. So a UFS that answers late is asked as ever, but what it says
+// shows at the next lookup, and the first after an outage is stale still. The exception
+// is a name that was expired (Expire): for the UFS's word on that a lookup waits, if the
+// UFS may be asked.
+//
 // # What this package does not do
 //
 // It reads no file contents, does not speak to peers, and never removes the record of an

@@ -8,6 +8,7 @@ import (
 	"path"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/ufs"
@@ -31,8 +32,9 @@ type listing struct {
 }
 
 // wait returns when names after after are recorded, and up to which; or when the listing
-// is over: done if it is complete, with its error if it is not.
-func (l *listing) wait(ctx context.Context, after string) (upto string, done bool, err error) {
+// is over: done if it is complete, with its error if it is not. It fails with errSlow if
+// nothing is recorded for as long as patience: a listing that goes on is waited for.
+func (l *listing) wait(ctx context.Context, after string, patience time.Duration) (upto string, done bool, err error) {
 	for {
 		l.mu.Lock()
 		upto, done, err = l.upto, l.done, l.err
@@ -46,10 +48,8 @@ func (l *listing) wait(ctx context.Context, after string) (upto string, done boo
 		case done:
 			return upto, false, err
 		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return "", false, ctx.Err()
+		if err := wait(ctx, news, patience); err != nil {
+			return "", false, err
 		}
 	}
 }

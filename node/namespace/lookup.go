@@ -69,7 +69,14 @@ func (n *Namespace) lookup(ctx context.Context, d *dir, name string) (shoal.Entr
 		n.count.negativeHits.Add(1)
 		return shoal.Entry{}, notExist(d, name)
 	}
-	r, l, err := n.refresh(ctx, d, name)
+	patience := forever
+	if k.have && k.r.expired == 0 && n.servable(d.mount, k.r.confirmed(k.l)) {
+		patience = d.mount.patience(n.cfg.StaleWait)
+	}
+	r, l, err := n.refresh(ctx, d, name, patience)
+	if patience > 0 && errors.Is(err, errSlow) {
+		d.mount.lag()
+	}
 	switch {
 	case err == nil:
 		return d.entry(name, r, l, false), nil
@@ -87,6 +94,38 @@ func (n *Namespace) servable(m *mount, at int64) bool {
 	return n.cfg.Now().UnixNano()-at <= int64(m.MaxStale)
 }
 
+// forever is the patience of who has nothing to serve but what the UFS answers.
+const forever time.Duration = -1
+
+// errSlow reports that patience ran out. The request goes on.
+var errSlow = fmt.Errorf("no answer yet: %w", ufs.ErrUnavailable)
+
+// wait returns nil when done is closed, and an error when ctx ends or patience runs out.
+func wait(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
+	var late <-chan time.Time
+	switch {
+	case patience == 0:
+		select {
+		case <-done:
+			return nil
+		default:
+			return errSlow
+		}
+	case patience > 0:
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-late:
+		return errSlow
+	}
+}
+
 // A statCall is one Stat that any number of lookups wait for.
 type statCall struct {
 	done chan struct{} // closed when the fields below are set
@@ -96,12 +135,18 @@ type statCall struct {
 
 // refresh asks the UFS for name in d, unless someone is asking already, and waits for the
 // answer: that of a listing of d if one is due, else, or if it gives none, that of a
-// Stat. The request goes on when ctx ends: its answer is kept. l goes with r as in look.
-func (n *Namespace) refresh(ctx context.Context, d *dir, name string) (r nameRecord, l *listRecord, err error) {
+// Stat. The request goes on when ctx ends or patience runs out (errSlow): its answer is
+// kept. l goes with r as in look.
+func (n *Namespace) refresh(ctx context.Context, d *dir, name string, patience time.Duration) (r nameRecord, l *listRecord, err error) {
+	if patience == 0 && d.mount.crowded() {
+		return nameRecord{}, nil, errSlow
+	}
 	c, due, err := n.call(d, name, true)
 	if due != nil {
-		k, waitErr := n.await(ctx, d, due, name)
+		k, waitErr := n.await(ctx, d, due, name, patience)
 		switch {
+		case errors.Is(waitErr, errSlow):
+			return nameRecord{}, nil, waitErr
 		case waitErr == nil && k.verdict == present:
 			return k.r, k.l, nil
 		case waitErr == nil && k.verdict == absent:
@@ -114,12 +159,10 @@ func (n *Namespace) refresh(ctx context.Context, d *dir, name string) (r nameRec
 	if err != nil {
 		return nameRecord{}, nil, err
 	}
-	select {
-	case <-c.done:
-		return c.r, nil, c.err
-	case <-ctx.Done():
-		return nameRecord{}, nil, ctx.Err()
+	if err := wait(ctx, c.done, patience); err != nil {
+		return nameRecord{}, nil, err
 	}
+	return c.r, nil, c.err
 }
 
 // call returns the Stat for name in d, in progress or new; or, if mayList, the listing of

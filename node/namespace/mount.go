@@ -32,6 +32,8 @@ type mount struct {
 	down      bool       // the last answer was an outage
 	probing   bool       // down, and one request is out to see whether it still is
 	retryAt   time.Time  // down: no request before
+	slow      bool       // who had something stale to serve waited in vain, and no answer came since
+	asking    int        // requests that are out and not abandoned
 	lastErr   error      // of the last request, nil if it succeeded
 	lastOK    time.Time  // when a request last succeeded
 	abandoned int
@@ -72,6 +74,7 @@ func (m *mount) report(now time.Time, err error, retryAfter time.Duration) (chan
 	if errors.Is(err, context.Canceled) {
 		return false // nothing was learned
 	}
+	m.slow = false
 	was := m.down
 	m.down = errors.Is(err, ufs.ErrUnavailable)
 	switch {
@@ -90,6 +93,38 @@ func (m *mount) isDown() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.down
+}
+
+// patience returns how long to wait for an answer of the UFS before something stale is
+// served: not at all if it is down, or slow and not known to be better by now.
+func (m *mount) patience(wait time.Duration) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down || m.slow {
+		return 0
+	}
+	return wait
+}
+
+// lag notes that no answer came in patience.
+func (m *mount) lag() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.slow = true
+}
+
+// crowded reports whether so many requests are out that those nobody waits for had
+// better not be sent.
+func (m *mount) crowded() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asking >= maxAbandoned
+}
+
+func (m *mount) ask(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asking += n
 }
 
 func (m *mount) leave(n int) {
@@ -137,6 +172,8 @@ func ask[T any](n *Namespace, m *mount, timeout time.Duration, fn func(context.C
 	}
 	ctx, cancel := n.request(timeout)
 	defer cancel()
+	m.ask(1)
+	defer m.ask(-1)
 	done := make(chan outcome, 1)
 	var over atomic.Bool // set by whoever is first: the driver that returns, or ask that leaves
 	go func() {

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/shoal-mesh/shoal/ufs"
@@ -100,47 +98,6 @@ func TestRefusalIsNoOutage(t *testing.T) {
 	if s := w.Mounts()[0]; s.Down || !strings.Contains(s.LastError, "who are you") {
 		t.Errorf("Mounts() = %+v, want one that is up, with the error", s)
 	}
-}
-
-// TestNoAnswer has a driver that neither answers nor heeds its context.
-func TestNoAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "d/f", "d/g")
-		w.cfg.Now = nil
-		w.open()
-		checkList(t, w.Namespace, "/data/d", "f", "g")
-		time.Sleep(time.Minute)
-		stuck := make(chan struct{})
-		w.fault.set(func(string, string) error { <-stuck; return nil })
-
-		began := time.Now()
-		if e := resolve(t, w.Namespace, "/data/d/f"); !e.Stale {
-			t.Errorf("Resolve() = %+v, want a stale entry", e)
-		}
-		if took := time.Since(began); took != 10*time.Second {
-			t.Errorf("it took %v, want 10s", took)
-		}
-		// While one request probes, the others are answered at once.
-		time.Sleep(3 * time.Second)
-		began = time.Now()
-		var wg sync.WaitGroup
-		wg.Go(func() { checkList(t, w.Namespace, "/data/d", "f", "g") })
-		synctest.Wait()
-		if e := resolve(t, w.Namespace, "/data/d/f"); !e.Stale || time.Since(began) >= 10*time.Second {
-			t.Errorf("Resolve() = %+v after %v, want a stale entry at once", e, time.Since(began))
-		}
-		wg.Wait()
-
-		w.fault.clear()
-		close(stuck)
-		time.Sleep(3 * time.Second)
-		if e := resolve(t, w.Namespace, "/data/d/f"); e.Stale {
-			t.Errorf("Resolve() = %+v, want a fresh entry", e)
-		}
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 func TestAbandonedCallsAreBounded(t *testing.T) {

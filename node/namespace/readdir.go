@@ -56,23 +56,35 @@ type walk struct {
 }
 
 // run goes over all names: those there are if the listing is fresh, those that a listing
-// in progress has seen as it sees them, or those there are if the UFS does not answer.
+// in progress has seen as it sees them, or those there are if the UFS does not answer, or
+// not soon.
 func (w *walk) run(ctx context.Context) error {
 	l := w.d.listed.Load()
 	if l.within(w.d.mount.TTL, w.n.cfg.Now()) {
 		return w.upTo("", l, nil, false)
 	}
-	progress, err := w.n.list(w.d)
+	patience := forever
+	if l != nil && w.n.servable(w.d.mount, l.started) {
+		patience = w.d.mount.patience(w.n.cfg.StaleWait)
+	}
+	var progress *listing
+	err := errSlow
+	if patience != 0 || !w.d.mount.crowded() {
+		progress, err = w.n.list(w.d)
+	}
 	for err == nil {
 		var upto string
 		var done bool
-		upto, done, err = progress.wait(ctx, w.after)
+		upto, done, err = progress.wait(ctx, w.after, patience)
 		if done {
 			return w.upTo("", w.d.listed.Load(), nil, false)
 		}
 		if err == nil {
 			err = w.upTo(upto, l, progress, false)
 		}
+	}
+	if patience > 0 && errors.Is(err, errSlow) {
+		w.d.mount.lag()
 	}
 	if errors.Is(err, ufs.ErrUnavailable) && l != nil && w.n.servable(w.d.mount, l.started) {
 		return w.upTo("", l, nil, true)

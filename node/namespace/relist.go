@@ -49,10 +49,10 @@ func (n *Namespace) due(d *dir) *listing {
 
 // await waits until l, a listing of d, has something to say of name, and returns that:
 // that it is there as soon as its page is recorded, that it is not when l is complete.
-// It fails if l does.
-func (n *Namespace) await(ctx context.Context, d *dir, l *listing, name string) (look, error) {
+// It fails if l does, or if l records nothing for as long as patience.
+func (n *Namespace) await(ctx context.Context, d *dir, l *listing, name string, patience time.Duration) (look, error) {
 	for after := name; ; {
-		upto, done, err := l.wait(ctx, after)
+		upto, done, err := l.wait(ctx, after, patience)
 		if err != nil {
 			return look{}, err
 		}

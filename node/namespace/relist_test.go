@@ -252,10 +252,15 @@ func testRelistOutage(t *testing.T) {
 		if e, err := w.Lookup(t.Context(), dir, "2000"); err != nil || !e.Stale {
 			t.Errorf("Lookup(2000) = %+v, %v, want a stale entry", e, err)
 		}
+		synctest.Wait() // the probe goes on without it
 	}
 	w.checkCounts("probes", 5, 0)
 	w.fault.clear()
 	w.clock.advance(2 * time.Second)
+	if e, err := w.Lookup(t.Context(), dir, "1000"); err != nil || !e.Stale {
+		t.Errorf("Lookup(1000) = %+v, %v, want a stale entry while it is asked for", e, err)
+	}
+	synctest.Wait()
 	w.lookupAll(dir, 1000, 3000)
 	w.checkCounts("after the outage", 1, 3)
 }
