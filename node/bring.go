@@ -117,9 +117,10 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	watch := time.AfterFunc(limit, func() { stop(errStalled) })
+	watch.Stop() // until the request goes out
 	defer watch.Stop()
 
-	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, begun: time.Now(), arrived: func() { watch.Reset(limit) }}
+	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, alive: func() { watch.Reset(limit) }}
 	err := r.peers.Fetch(ctx, from, ft.key, ft.length, ft.next(), s)
 	if errors.Is(err, errBadBlock) {
 		r.stats.badBlocks.Add(1)
@@ -231,7 +232,12 @@ type sink struct {
 	stats     *fetchStats
 	begun     time.Time
 	first     time.Duration // until the first chunk
-	arrived   func()
+	alive     func()        // puts off the suspicion that the peer has stalled
+}
+
+func (s *sink) Begin() {
+	s.begun = time.Now()
+	s.alive()
 }
 
 func (s *sink) Chunk(i int) []byte { return s.chunk(i) }
@@ -240,7 +246,7 @@ func (s *sink) Arrived(i int, sum shoal.Sum) error {
 	if s.first == 0 {
 		s.first = time.Since(s.begun)
 	}
-	s.arrived()
+	s.alive()
 	if i == len(s.sums)-1 && s.announced != 0 {
 		// Each chunk fits the sum beside it; a holder that made up both is found here.
 		if got := shoal.BlockSum(append(slices.Clone(s.sums[:i]), sum)); got != s.announced {

@@ -116,6 +116,7 @@ type peersFunc struct {
 }
 
 func (p *peersFunc) Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, _, first int, sink peer.Sink) error {
+	sink.Begin()
 	return p.fetch(ctx, from, key, first, sink)
 }
 

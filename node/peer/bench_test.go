@@ -27,6 +27,7 @@ type sized struct {
 func newSized(length int) *sized { return &sized{make([]byte, shoal.ChunkSize), length} }
 
 func (s *sized) Chunk(i int) []byte           { return s.buf[:shoal.ChunkLen(s.length, i)] }
+func (s *sized) Begin()                       {}
 func (s *sized) Arrived(int, shoal.Sum) error { return nil }
 
 // cpu reports the CPU time both ends used per gigabyte: on a shared machine it says more

@@ -27,9 +27,11 @@ type Config struct {
 	IdleTimeout time.Duration
 	// Limits bound what others can make the Host use.
 	Limits Limits
-	// Logger receives one line per refused host, and one per peer that breaks the
-	// protocol. Default: discard.
+	// Logger receives one line per host that goes on being refused, and one per peer that
+	// breaks the protocol. Default: discard.
 	Logger *slog.Logger
+
+	keepAlive time.Duration // a connection hears something that often, or is dead
 }
 
 // Limits bound what other nodes can make a Host use. A zero field means its default.
@@ -51,7 +53,10 @@ type Limits struct {
 	// of them idle. Default 256; at least CallsPerPeer + 1.
 	StreamsPerPeer int
 	// BlocksPerPeer is the number of blocks served to one peer at a time, Blocks to all.
-	// Each holds a buffer of 256 KiB. Defaults 32 and 512. More are answered ErrBusy.
+	// Each holds a buffer of one chunk, 64 KiB: by default 4 MiB for a peer and 32 MiB in
+	// all. Defaults 64 and 512. More are answered ErrBusy. The host itself fetches half of
+	// BlocksPerPeer from one peer at a time and lets the others wait: so the peer, set up
+	// alike, has room even before it notices that some were given up.
 	BlocksPerPeer, Blocks int
 	// CallsPerPeer is the number of calls handled for one peer at a time, Calls for all.
 	// Defaults 64 and 1024. More are answered ErrBusy.
@@ -86,6 +91,7 @@ func (c Config) withDefaults() (Config, error) {
 	defaultTo(&c.BackoffMin, 200*time.Millisecond)
 	defaultTo(&c.BackoffMax, 2*time.Second)
 	defaultTo(&c.IdleTimeout, time.Minute)
+	defaultTo(&c.keepAlive, 5*time.Second)
 	defaultTo(&c.Logger, slog.New(slog.DiscardHandler))
 
 	var errs []error
@@ -117,7 +123,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	defaultTo(&l.AcceptPerSecond, 32)
 	defaultTo(&l.AcceptBurst, 64)
 	defaultTo(&l.StreamsPerPeer, 256)
-	defaultTo(&l.BlocksPerPeer, 32)
+	defaultTo(&l.BlocksPerPeer, 64)
 	defaultTo(&l.Blocks, 512)
 	defaultTo(&l.CallsPerPeer, 64)
 	defaultTo(&l.Calls, 1024)
@@ -155,3 +161,6 @@ func (l Limits) withDefaults() (Limits, error) {
 	}
 	return l, errors.Join(errs...)
 }
+
+// fetches returns how many blocks the host fetches from one peer at a time.
+func (l Limits) fetches() int { return max(1, min(l.StreamsPerPeer-l.CallsPerPeer, l.BlocksPerPeer/2)) }

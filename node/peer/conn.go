@@ -16,6 +16,7 @@ const maxIdle = 16
 // A conn is one connection with a peer, whoever dialed it.
 type conn struct {
 	mux    transport.CapableConn
+	tcp    *tcpConn // under mux
 	peer   *remote
 	proved atomic.Bool  // an answer came over it, or the peer dialed it
 	heard  atomic.Int64 // nanoseconds of the host's clock: the last byte of any answer
@@ -96,6 +97,7 @@ func (h *Host) open(ctx context.Context, r *remote, proto int) (*stream, error) 
 		case err == nil:
 			return newStream(raw, c, proto, h.start, h.cfg.StallTimeout), nil
 		case ctx.Err() != nil:
+			h.givenUp(c)
 			return nil, context.Cause(ctx)
 		case !again || !c.mux.IsClosed() || !c.proved.Load():
 			return nil, fmt.Errorf("%w: open a stream: %w", ErrUnreachable, err)

@@ -63,6 +63,7 @@ func (h *Host) exchange(ctx context.Context, to shoal.NodeID, proto int, run fun
 			h.stalled(s.conn)
 			return fmt.Errorf("%w: %w for %v", ErrUnreachable, errStalled, h.cfg.StallTimeout)
 		case cut != nil:
+			h.givenUp(s.conn)
 			return cut
 		case f == silent && idled:
 			continue
@@ -77,6 +78,16 @@ func (h *Host) exchange(ctx context.Context, to shoal.NodeID, proto int, run fun
 func (h *Host) stalled(c *conn) {
 	h.counts.stalled.Add(1)
 	if h.clock()-time.Duration(c.heard.Load()) >= h.cfg.StallTimeout {
+		c.proved.Store(false)
+		h.wg.Go(c.close) // it may block for some seconds
+	}
+}
+
+// givenUp breaks c, on which a request's context ended, if the other end has not even
+// answered a keep-alive for longer than it takes: its host is gone, yamux needs yet longer
+// to say so, and until then every request would go the same way.
+func (h *Host) givenUp(c *conn) {
+	if c.tcp != nil && c.tcp.silence() > 2*h.cfg.keepAlive {
 		c.proved.Store(false)
 		h.wg.Go(c.close) // it may block for some seconds
 	}

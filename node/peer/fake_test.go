@@ -120,6 +120,8 @@ func (b *buffer) Chunk(i int) []byte {
 	return b.data[i*shoal.ChunkSize:][:shoal.ChunkLen(len(b.data), i)]
 }
 
+func (b *buffer) Begin() {}
+
 func (b *buffer) Arrived(i int, sum shoal.Sum) error {
 	if got := shoal.ChunkSum(b.key, i, b.Chunk(i)); got != sum {
 		return fmt.Errorf("chunk %d: %w", i, errCorrupt)

@@ -11,7 +11,8 @@ import (
 
 // Fetch streams the chunks of the block key, from first to the last, from the node from
 // into sink. length is the length in bytes of the whole block. Chunks reach the sink while
-// the other node is still filling the block.
+// the other node is still filling the block. When as many fetches from that node as it
+// allows are in progress, this one waits for its turn.
 //
 // Errors: fs.ErrNotExist when the node neither holds nor fills the block, ErrLength when
 // it knows it with another length, a *RemoteError when it failed itself; ErrBusy,
@@ -38,6 +39,7 @@ func (h *Host) Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, leng
 
 // fetch sends the request r on s and reads the chunks into sink. n counts their bytes.
 func (s *stream) fetch(r blockRequest, sink Sink) (n int, f fate, err error) {
+	sink.Begin()
 	s.out = r.appendTo(s.request())
 	if err := s.send(); err != nil {
 		return 0, silent, err

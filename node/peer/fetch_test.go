@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"testing"
+	"time"
 
 	"github.com/shoal-mesh/shoal"
 )
@@ -202,8 +203,107 @@ func TestFetchCanceled(t *testing.T) {
 	}
 }
 
+// A peer that gives a block up is noticed although nothing is due to it: the pulse would
+// come minutes later.
+func TestFetchCanceledIsNoticedAtOnce(t *testing.T) {
+	a, b := startPair(t, Config{StallTimeout: time.Hour})
+	data := testData(1, 100)
+	b.store.fill(testKey(0), data) // and nothing ever lands
+	b.store.put(testKey(1), data)
+	reading, released := make(chan struct{}), make(chan struct{}, 5)
+	b.store.onClose = func() { released <- struct{}{} }
+	b.store.Fault = func(key shoal.Key, _ int) error {
+		if key == testKey(0) {
+			close(reading)
+		}
+		return nil
+	}
+	fetch := func(ctx context.Context, i uint32) error {
+		return a.Fetch(ctx, b.id(), testKey(i), len(data), 0, newBuffer(testKey(i), len(data)))
+	}
+	for range 3 { // on a stream that has carried requests before, too
+		if err := fetch(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		<-released
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- fetch(ctx, 0) }()
+	<-reading
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled Fetch = %v, want %v", err, context.Canceled)
+	}
+	select {
+	case <-released:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the other end still reads for nobody")
+	}
+	if err := fetch(t.Context(), 1); err != nil {
+		t.Errorf("the next Fetch = %v, want nil", err)
+	}
+}
+
+// More blocks than are asked of one peer at a time wait for their turn: they do not fail,
+// and the peer never has to refuse one.
+func TestFetchQueues(t *testing.T) {
+	a, b := startPair(t, Config{Limits: Limits{BlocksPerPeer: 4}})
+	data := testData(1, 100)
+	const n = 9
+	reading := make(chan struct{}, n)
+	b.store.Fault = func(shoal.Key, int) error { reading <- struct{}{}; return nil }
+	fetch := func(ctx context.Context, i uint32) error {
+		return a.Fetch(ctx, b.id(), testKey(i), len(data), 0, newBuffer(testKey(i), len(data)))
+	}
+	filling := make([]*block, n)
+	done := make(chan error, n)
+	for i := range filling {
+		filling[i] = b.store.fill(testKey(uint32(i)), data)
+		go func() { done <- fetch(context.Background(), uint32(i)) }()
+	}
+	for range 2 {
+		<-reading
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := fetch(ctx, 0); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Fetch in the queue past its deadline = %v, want %v", err, context.DeadlineExceeded)
+	}
+	if got := b.store.opened(); got != 2 {
+		t.Errorf("%d blocks are read at a time, want 2", got)
+	}
+	for _, f := range filling {
+		close(f.landed)
+	}
+	for range n {
+		if err := <-done; err != nil {
+			t.Errorf("queued Fetch = %v, want nil", err)
+		}
+	}
+	if got := b.Stats().Busy; got != 0 {
+		t.Errorf("busy %d times, want 0", got)
+	}
+}
+
+func TestLimitsOfFetches(t *testing.T) {
+	for _, tt := range []struct {
+		limits Limits
+		want   int
+	}{
+		{Limits{}, 32},
+		{Limits{BlocksPerPeer: 1}, 1},
+		{Limits{BlocksPerPeer: 1000}, 192},
+	} {
+		l, err := tt.limits.withDefaults()
+		if got := l.fetches(); err != nil || got != tt.want {
+			t.Errorf("fetches() with BlocksPerPeer %d = %d, %v, want %d", tt.limits.BlocksPerPeer, got, err, tt.want)
+		}
+	}
+}
+
 func TestFetchBusy(t *testing.T) {
-	a, b := startPair(t, Config{Limits: Limits{BlocksPerPeer: 1}})
+	a, b := startPair(t, Config{Limits: Limits{Blocks: 1}})
 	data := testData(1, 100)
 	filling := b.store.fill(testKey(0), data)
 	b.store.put(testKey(1), data)

@@ -110,6 +110,8 @@ type counted struct {
 	count int
 }
 
+func (c *counted) Begin() {}
+
 func (c *counted) Arrived(int, shoal.Sum) error {
 	c.count++
 	return nil

@@ -14,6 +14,10 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
+// graceOfStrangers is how long a host may be refused before the log says so. A new member
+// hears of the others before they hear of it, and dials at once.
+const graceOfStrangers = 5 * time.Second
+
 // maxHosts bounds the table of remote hosts a gate remembers.
 const maxHosts = 4096
 
@@ -33,9 +37,11 @@ type gate struct {
 
 // A visitor is what a gate remembers of one remote host.
 type visitor struct {
-	tokens float64
-	seen   time.Duration // since start, when tokens was right
-	logged bool          // a refusal of the host is in the log
+	tokens   float64
+	seen     time.Duration // since start, when tokens was right
+	stranger bool          // came as a stranger, first
+	since    time.Duration // then
+	logged   bool          // a refusal of the host is in the log
 }
 
 var _ connmgr.ConnectionGater = (*gate)(nil)
@@ -74,7 +80,7 @@ func (g *gate) InterceptAccept(addrs network.ConnMultiaddrs) bool {
 	if ok {
 		v.tokens--
 	}
-	first := !ok && g.refuse(v)
+	first := !ok && g.refuse(v, true)
 	g.mu.Unlock()
 	if first {
 		g.log.Warn("connections refused: too many per second", "host", host)
@@ -87,7 +93,13 @@ func (g *gate) InterceptSecured(dir network.Direction, id peer.ID, addrs network
 	host := hostOf(addrs)
 	g.mu.Lock()
 	ok := g.members[id]
-	first := !ok && g.refuse(g.visitor(host))
+	first := false
+	if !ok {
+		v := g.visitor(host)
+		first = g.refuse(v, g.strange(v))
+	} else if v := g.hosts[host]; v != nil {
+		v.stranger, v.logged = false, false // but its tokens stay as they are
+	}
 	g.mu.Unlock()
 	if first {
 		g.log.Warn("connection refused: not a member", "host", host, "node", id.String(), "direction", dir.String())
@@ -108,11 +120,22 @@ func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 // InterceptUpgraded allows what InterceptSecured let pass.
 func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
 
-// refuse counts a refusal and reports whether it is the first of v's host. g.mu is held.
-func (g *gate) refuse(v *visitor) (first bool) {
+// strange notes that a stranger came from v's host and reports whether the first one came
+// so long ago that this is no new member. g.mu is held.
+func (g *gate) strange(v *visitor) bool {
+	if !v.stranger {
+		v.stranger, v.since = true, v.seen
+		return false
+	}
+	return v.seen-v.since >= graceOfStrangers
+}
+
+// refuse counts a refusal and reports whether it is the first of v's host that is worth a
+// line. g.mu is held.
+func (g *gate) refuse(v *visitor, worth bool) (first bool) {
 	g.refused++
-	first = !v.logged
-	v.logged = true
+	first = worth && !v.logged
+	v.logged = v.logged || worth
 	return first
 }
 

@@ -174,6 +174,7 @@ func (h *Host) accept() {
 func (h *Host) join(mux transport.CapableConn, dir network.Direction) (*conn, error) {
 	c := &conn{mux: mux}
 	c.heard.Store(int64(h.clock()))
+	mux.As(&c.tcp)
 	h.mu.RLock()
 	c.peer = h.peers[shoal.NodeID(mux.RemotePeer().String())]
 	ok := c.peer != nil && c.peer.connected(c, dir)

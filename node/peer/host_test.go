@@ -41,8 +41,8 @@ func TestHostRefusesStrangers(t *testing.T) {
 	if got := host.Stats().Refused; got != 3 {
 		t.Errorf("refused %d connections, want 3", got)
 	}
-	if got := host.log.count(lineStranger); got != 1 {
-		t.Errorf("%d log lines on strangers of one address, want 1", got)
+	if got := host.log.count(lineStranger); got != 0 {
+		t.Errorf("%d log lines on what may be a new member, want 0", got)
 	}
 	if got := host.echo.count.Load(); got != 0 {
 		t.Errorf("%d calls of strangers were handled", got)
@@ -244,6 +244,41 @@ func TestGateBoundsRatePerHost(t *testing.T) {
 		}
 		if got := book.count("connections refused: too many per second"); got != 1 {
 			t.Errorf("%d log lines, want 1", got)
+		}
+	})
+}
+
+// A host that is refused for seconds is logged, once; one that joins meanwhile is not, and
+// whoever comes from there later is.
+func TestGateLogsStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := &logBook{}
+		g := newGate(Limits{AcceptPerSecond: 9, AcceptBurst: 9}, newTestLogger(book))
+		one, two := fakeAddrs{"/ip4/10.0.0.1/tcp/5"}, fakeAddrs{"/ip4/10.0.0.2/tcp/5"}
+		come := func(from fakeAddrs, id peer.ID, want bool, lines int) {
+			t.Helper()
+			if got := g.InterceptSecured(network.DirInbound, id, from); got != want {
+				t.Errorf("%s admitted: %v, want %v", id, got, want)
+			}
+			if got := book.count(lineStranger); got != lines {
+				t.Errorf("%d log lines, want %d", got, lines)
+			}
+		}
+		come(one, "new", false, 0)
+		come(two, "stranger", false, 0)
+		time.Sleep(time.Second) // fake time, as below
+		come(one, "new", false, 0)
+		g.admit(map[peer.ID]bool{"new": true})
+		come(one, "new", true, 0)
+		time.Sleep(graceOfStrangers)
+		come(two, "stranger", false, 1)
+		come(two, "stranger", false, 1)
+		come(one, "stranger", false, 1)
+		time.Sleep(graceOfStrangers)
+		come(one, "stranger", false, 2)
+		come(one, "stranger", false, 2)
+		if got := g.refusals(); got != 8 {
+			t.Errorf("refusals() = %d, want 8", got)
 		}
 	})
 }

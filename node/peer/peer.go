@@ -34,7 +34,8 @@ var (
 	// ErrUnreachable says that the node could not be dialed, that it broke the connection,
 	// or that it kept silent for Config.StallTimeout.
 	ErrUnreachable = errors.New("peer unreachable")
-	// ErrBusy says that the node serves as many requests as it may: try another.
+	// ErrBusy says that the node serves as many requests as it may, those of other nodes
+	// among them: try another.
 	ErrBusy = errors.New("peer busy")
 	// ErrLength says that the node knows the block with another length than the one asked for.
 	ErrLength = errors.New("block length differs")
@@ -79,6 +80,9 @@ type Calls interface {
 
 // A Sink takes the chunks of one block as they arrive.
 type Sink interface {
+	// Begin is called when the request goes out: what passed before it was spent waiting
+	// for a turn. It is called again should the request be repeated.
+	Begin()
 	// Chunk returns the buffer chunk i is read into: exactly as long as the chunk.
 	Chunk(i int) []byte
 	// Arrived is called when the buffer of chunk i is full. It verifies the bytes against

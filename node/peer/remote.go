@@ -50,7 +50,7 @@ type attempt struct {
 func newRemote(node shoal.NodeID, id peer.ID, l Limits) *remote {
 	r := &remote{node: node, id: id}
 	r.slots[calls] = make(chan struct{}, l.CallsPerPeer)
-	r.slots[blocks] = make(chan struct{}, max(1, l.StreamsPerPeer-l.CallsPerPeer))
+	r.slots[blocks] = make(chan struct{}, l.fetches())
 	return r
 }
 
@@ -155,17 +155,9 @@ func (r *remote) tidy(before time.Duration) {
 	}
 }
 
-// reserve takes a place among the requests to r. Calls wait for one; blocks do not, since
-// their reader has other nodes to ask.
+// reserve takes a place among the requests to r, and waits for one in turn: whoever is
+// told to ask r has nobody better to ask.
 func (r *remote) reserve(ctx context.Context, proto int) error {
-	select {
-	case r.slots[proto] <- struct{}{}:
-		return nil
-	default:
-	}
-	if proto == blocks {
-		return ErrBusy
-	}
 	select {
 	case r.slots[proto] <- struct{}{}:
 		return nil

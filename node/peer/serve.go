@@ -63,7 +63,8 @@ const (
 	sendBuffer  = chunkHeader + shoal.ChunkSize
 )
 
-// serveBlock reads one request from l and streams the block it asks for.
+// serveBlock reads one request from l and streams the block it asks for. It returns when
+// the next request comes, or when the stream has ended.
 func (h *Host) serveBlock(ctx context.Context, l *line) error {
 	l.hurry(l.in.Buffered() < blockRequestLen)
 	if _, err := io.ReadFull(l.in, l.scratch[:blockRequestLen]); err != nil {
@@ -74,7 +75,31 @@ func (h *Host) serveBlock(ctx context.Context, l *line) error {
 		return err
 	}
 	l.begin()
-	defer l.end()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		err := h.sendBlock(ctx, l, r)
+		l.end()
+		if err != nil {
+			_ = l.raw.Reset() // ends the Peek below
+		}
+		done <- err
+	}()
+	// A peer that gives the block up resets the stream. Nobody else would notice while the
+	// next chunk is waited for.
+	_, gone := l.in.Peek(1)
+	if gone != nil {
+		cancel()
+	}
+	if err := <-done; err != nil {
+		return err
+	}
+	return gone
+}
+
+// sendBlock answers the request r. An error says that the stream is broken.
+func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
 	if !h.admit(l.peer, blocks) {
 		return l.write(append(l.out[:0], frameBusy))
 	}

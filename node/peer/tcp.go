@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -19,6 +21,8 @@ const tcpPiece = 64 << 10
 // stranger, it has no buffers.
 type tcpConn struct {
 	manet.Conn
+	start time.Time
+	heard atomic.Int64  // nanoseconds from start to the last byte read, of whatever kind
 	in    *bufio.Reader // nil before swell
 	spare *sync.Pool    // of *[]byte, for out
 
@@ -26,18 +30,37 @@ type tcpConn struct {
 	out *[]byte    // what Write collects; nil unless held
 }
 
+func newTCPConn(c manet.Conn) *tcpConn { return &tcpConn{Conn: c, start: time.Now()} }
+
+// silence returns for how long nothing has been read.
+func (c *tcpConn) silence() time.Duration {
+	return time.Since(c.start) - time.Duration(c.heard.Load())
+}
+
 // swell gives the connection its buffers. Nothing may be reading or writing meanwhile.
 func (c *tcpConn) swell(spare *sync.Pool) {
-	c.in = bufio.NewReaderSize(c.Conn, tcpPiece)
+	c.in = bufio.NewReaderSize(ear{c}, tcpPiece)
 	c.spare = spare
 }
 
 // Read is of net.Conn.
 func (c *tcpConn) Read(p []byte) (int, error) {
 	if c.in == nil {
-		return c.Conn.Read(p)
+		return ear{c}.Read(p)
 	}
 	return c.in.Read(p)
+}
+
+// An ear reads from the connection under a tcpConn and notes when something came.
+type ear struct{ c *tcpConn }
+
+// Read is of io.Reader.
+func (e ear) Read(p []byte) (int, error) {
+	n, err := e.c.Conn.Read(p)
+	if n > 0 {
+		e.c.heard.Store(int64(time.Since(e.c.start)))
+	}
+	return n, err
 }
 
 // Write is of net.Conn.
@@ -91,7 +114,7 @@ func (l tcpListener) Accept() (manet.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tcpConn{Conn: c}, nil
+	return newTCPConn(c), nil
 }
 
 // A piecewise multiplexer swells the TCP connections under its connections: they have
@@ -110,13 +133,35 @@ func newPiecewise(m network.Multiplexer) piecewise {
 
 // NewConn is of network.Multiplexer.
 func (m piecewise) NewConn(c net.Conn, server bool, scope network.PeerScope) (network.MuxedConn, error) {
-	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
-		if tcp, ok := tls.NetConn().(*tcpConn); ok {
-			tcp.swell(m.spare)
-			c = secured{c, tcp}
-		}
+	tls, ok := c.(interface{ NetConn() net.Conn })
+	if !ok {
+		return m.Multiplexer.NewConn(c, server, scope)
 	}
-	return m.Multiplexer.NewConn(c, server, scope)
+	tcp, ok := tls.NetConn().(*tcpConn)
+	if !ok {
+		return m.Multiplexer.NewConn(c, server, scope)
+	}
+	tcp.swell(m.spare)
+	mux, err := m.Multiplexer.NewConn(secured{c, tcp}, server, scope)
+	if err != nil {
+		return nil, err
+	}
+	return founded{mux, tcp}, nil
+}
+
+// founded is a multiplexed connection that tells which TCP connection it is on.
+type founded struct {
+	network.MuxedConn
+	tcp *tcpConn
+}
+
+// As is of network.MuxedConn.
+func (f founded) As(target any) bool {
+	if t, ok := target.(**tcpConn); ok {
+		*t = f.tcp
+		return true
+	}
+	return f.MuxedConn.As(target)
 }
 
 // secured is a TLS connection whose writes become one write each below. Only one goroutine

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"strconv"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -43,7 +42,7 @@ func newWire(cfg Config, g *gate) (*wire, error) {
 	mux.MaxStreamWindowSize = uint32(cfg.Limits.WindowBytes)
 	mux.MaxIncomingStreams = uint32(cfg.Limits.StreamsPerPeer)
 	mux.MaxMessageSize = messageBytes
-	mux.KeepAliveInterval = 5 * time.Second
+	mux.KeepAliveInterval = cfg.keepAlive
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: newPiecewise(&mux)}}
 	tls, err := libp2ptls.New(libp2ptls.ID, cfg.Identity.key, muxers)
 	if err != nil {
@@ -97,7 +96,7 @@ func (w *wire) dial(ctx context.Context, addr string, id peer.ID) (transport.Cap
 		scope.Done()
 		return nil, err
 	}
-	return w.upgrade.Upgrade(ctx, nil, &tcpConn{Conn: wrapped}, network.DirOutbound, id, scope)
+	return w.upgrade.Upgrade(ctx, nil, newTCPConn(wrapped), network.DirOutbound, id, scope)
 }
 
 // multiaddr is "host:port" in libp2p's words. The resource manager wants to know.
