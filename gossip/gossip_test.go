@@ -3,6 +3,7 @@ package gossip
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -264,9 +265,72 @@ func TestJoinByName(t *testing.T) {
 		}
 	})
 	b.await(t, "two members", ids("a", "b"))
-	if got := b.log.with("no seed answers"); len(got) != 1 {
+	if got := b.log.with("WARN no seed answers"); len(got) != 1 {
 		t.Errorf("log lines about the failed attempts = %q, want one", got)
 	}
+}
+
+// The first node of a cluster meets nobody: one line, no warning.
+func TestFirstNodeIsNoTrouble(t *testing.T) {
+	t.Parallel()
+	at := closedPort(t)
+	a := startNode(t, "a", func(c *Config) { c.Join = []string{closedPort(t), at} })
+	a.awaitFailures(t, 3)
+	want := at + ": connect: connection refused"
+	if got := a.log.with(""); len(got) != 1 || !strings.HasPrefix(got[0], "INFO no seed answers") ||
+		!strings.Contains(got[0], want) || strings.Contains(got[0], "\n") {
+		t.Errorf("log of a first node = %q, want one line at level info with %q", got, want)
+	}
+	if err := a.JoinError(); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("JoinError() = %v, want %v", err, syscall.ECONNREFUSED)
+	}
+	startNode(t, "b", func(c *Config) { c.Bind = at })
+	a.log.await(t, "INFO joined the cluster members=2")
+}
+
+// A row of failed rounds is one line, and one more when trouble comes to it.
+func TestReportLogsOnce(t *testing.T) {
+	starting := errors.Join(fmt.Errorf("s1: %w", syscall.ECONNREFUSED), fmt.Errorf("s2: %w", syscall.ECONNREFUSED))
+	trouble := errors.Join(fmt.Errorf("1 error occurred:\n\t* %w", errors.New("no such host")), starting)
+	refused := fmt.Errorf("%w from s1's", ErrRefused)
+	for _, tt := range []struct {
+		name string
+		row  []error
+		want string
+	}{
+		{"starting", []error{starting, starting}, "INFO"},
+		{"trouble", []error{trouble, starting, trouble}, "WARN"},
+		{"trouble after the start", []error{starting, trouble, starting, trouble}, "INFO WARN"},
+		{"refused", []error{refused, starting, trouble}, ""},
+	} {
+		got := newLines()
+		j := &joiner{log: slog.New(got)}
+		for _, err := range tt.row {
+			j.report(err)
+		}
+		var levels []string
+		for _, line := range got.with("") {
+			level, _, _ := strings.Cut(line, " ")
+			levels = append(levels, level)
+			if strings.ContainsAny(line, "\n\t") || len(line) > maxLine+100 {
+				t.Errorf("%s: a line reads %q, want a short one", tt.name, line)
+			}
+		}
+		if strings.Join(levels, " ") != tt.want {
+			t.Errorf("%s: lines %q, want %q", tt.name, got.with(""), tt.want)
+		}
+	}
+}
+
+// closedPort returns an address that nobody listens on, nor any other test.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.7:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
 }
 
 func TestLookupSeeds(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -43,6 +45,7 @@ type joiner struct {
 	first    time.Duration // wait after the first failed round
 	interval time.Duration // the longest wait
 	after    func(error)
+	told     slog.Level // of the latest line about a row of failed rounds; run's alone
 
 	mu  sync.Mutex // guards err
 	err error      // of the latest round
@@ -118,29 +121,77 @@ func (j *joiner) dial(addrs []netip.AddrPort) error {
 	errs := make([]error, len(addrs))
 	var wg sync.WaitGroup
 	for i, a := range addrs {
-		wg.Go(func() { _, errs[i] = j.list.Join([]string{a.String()}) })
+		wg.Go(func() { errs[i] = j.join(a.String()) })
 	}
 	wg.Wait()
-	// memberlist flattens errors into text; the transport kept the one that matters.
-	return errors.Join(append(errs, j.wire.takeRefusal())...)
+	return errors.Join(errs...)
+}
+
+// join exchanges members with the node at addr.
+func (j *joiner) join(addr string) error {
+	j.wire.watch(addr)
+	_, err := j.list.Join([]string{addr})
+	cause := j.wire.unwatch(addr)
+	if err == nil || cause == nil {
+		return err
+	}
+	if op := (*net.OpError)(nil); errors.As(cause, &op) {
+		cause = fmt.Errorf("%s: %w", addr, op.Err) // names the address once
+	}
+	return cause
 }
 
 // report keeps the round's error and logs the first of a row, unless it is a refusal,
-// which the transport has logged.
+// which the transport has logged. Seeds that only do not listen yet are no trouble: the
+// first node of a cluster meets no others. Trouble that comes after is logged as well.
 func (j *joiner) report(err error) {
 	j.mu.Lock()
 	before := j.err
 	j.err = err
 	j.mu.Unlock()
+	level := slog.LevelWarn
+	if onlyUnheard(err) {
+		level = slog.LevelInfo
+	}
 	switch {
-	case err != nil && before == nil && !errors.Is(err, ErrRefused):
-		j.log.Warn("no seed answers; going on alone and trying again", "seeds", j.seeds, "err", err)
+	case errors.Is(err, ErrRefused):
+		j.told = slog.LevelWarn
+	case err != nil && (before == nil || level > j.told):
+		j.told = level
+		j.log.Log(context.Background(), level, "no seed answers; going on alone and trying again",
+			"seeds", j.seeds, "err", oneLine(err))
 	case err == nil && before != nil:
 		j.log.Info("joined the cluster", "members", len(j.roster.addrs())+1)
 	}
 	if j.after != nil {
 		j.after(err)
 	}
+}
+
+// onlyUnheard reports whether err, of some seeds, says no more than that nobody listens
+// there.
+func onlyUnheard(err error) bool {
+	var several interface{ Unwrap() []error }
+	if !errors.As(err, &several) {
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}
+	for _, err := range several.Unwrap() {
+		if !onlyUnheard(err) {
+			return false
+		}
+	}
+	return true
+}
+
+// oneLine returns the text of err, which may be of several lines, for the log.
+func oneLine(err error) string {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if part := strings.Trim(line, " *\t\r\n"); part != "" { // memberlist makes lists of errors
+			parts = append(parts, part)
+		}
+	}
+	return cutLine(strings.Join(parts, "; "))
 }
 
 // lookupSeeds returns the addresses of all seeds but our own, each once, and what

@@ -132,9 +132,7 @@ func (f *logFilter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if dropped, ok := f.pass(line, time.Now()); ok {
-		if len(line) > maxLine {
-			line = strings.ToValidUTF8(line[:maxLine], "") + "..."
-		}
+		line = cutLine(line)
 		if dropped > 0 {
 			line = fmt.Sprintf("%s (%d more like it were not logged)", line, dropped)
 		}
@@ -185,6 +183,14 @@ func parseLine(line string) (slog.Level, string) {
 		line = rest
 	}
 	return level, strings.TrimPrefix(line, "memberlist: ")
+}
+
+// cutLine returns line, or its beginning if it is too long.
+func cutLine(line string) string {
+	if len(line) <= maxLine {
+		return line
+	}
+	return strings.ToValidUTF8(line[:maxLine], "") + "..."
 }
 
 // complaint returns the remote host if line complains of a packet that anyone, without

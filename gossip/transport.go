@@ -43,7 +43,7 @@ type transport struct {
 	total   int               // sum of pending
 	cancels map[uint64]func() // what ends each open connection or dial
 	lastID  uint64            // of cancels
-	refusal error             // the latest ErrRefused of a dial, until takeRefusal
+	watched map[string]error  // the latest failed dial of each address from watch to unwatch
 }
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
@@ -53,7 +53,7 @@ func newTransport(inner *memberlist.NetTransport, key []byte, source net.IP, tim
 	t := &transport{
 		NetTransport: inner, key: key, source: source, timeout: timeout, strangers: strangers,
 		streams: make(chan net.Conn), done: make(chan struct{}), drained: make(chan struct{}),
-		pending: make(map[string]int), cancels: make(map[uint64]func()),
+		pending: make(map[string]int), cancels: make(map[uint64]func()), watched: make(map[string]error),
 	}
 	t.wg.Go(t.accept)
 	return t
@@ -70,6 +70,15 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 // DialAddressTimeout dials addr and asks for admission. The error wraps ErrRefused when
 // the other end is of another cluster.
 func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	conn, err := t.dial(addr, timeout)
+	if err != nil {
+		t.keep(addr.Addr, err)
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, dialTimeout+t.timeout))
 	defer cancel()
 	release, ok := t.track(cancel)
@@ -89,7 +98,6 @@ func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 	_ = conn.Close()
 	if errors.Is(err, ErrRefused) {
 		err = fmt.Errorf("%w from %s's", ErrRefused, addr.Addr)
-		t.keepRefusal(err)
 		t.strangers.refused(addr.Addr)
 		return nil, err
 	}
@@ -127,19 +135,28 @@ func (t *transport) handshake(conn net.Conn, deadline time.Time, side func(io.Re
 	return conn.SetDeadline(time.Time{})
 }
 
-// takeRefusal returns the latest refusal of a dial since it was last called, or nil.
-func (t *transport) takeRefusal() error {
+// watch begins to keep why dials to addr fail: memberlist flattens errors into text.
+func (t *transport) watch(addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	err := t.refusal
-	t.refusal = nil
+	t.watched[addr] = nil
+}
+
+// unwatch returns why the latest dial to addr since watch failed, nil if none did.
+func (t *transport) unwatch(addr string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := t.watched[addr]
+	delete(t.watched, addr)
 	return err
 }
 
-func (t *transport) keepRefusal(err error) {
+func (t *transport) keep(addr string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refusal = err
+	if _, ok := t.watched[addr]; ok {
+		t.watched[addr] = err
+	}
 }
 
 // Shutdown ends the listeners, every handshake, dial and stream, and waits for its
