@@ -78,7 +78,7 @@ func (k *checker) s3(key string, s S3) {
 		case u.User != nil:
 			k.refuse(key+".endpoint", u.Redacted(), "a URL with keys in it; give them by s3.access_key_file and s3.secret_key_file")
 		case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-			k.refuse(key+".endpoint", s.Endpoint, "more than a server; remove what follows the host, the bucket stands in ufs")
+			k.refuse(key+".endpoint", u.Scheme+"://"+u.Host+"/...", "more than a server; remove what follows the host, the bucket stands in ufs")
 		}
 	}
 	k.oneOf(key+".addressing", s.Addressing, "path", "virtual")
