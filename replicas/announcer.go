@@ -48,6 +48,7 @@ type stream struct {
 	pending *ShardSet // to be pushed by the next scan
 	active  *ShardSet // being pushed
 	ending  bool      // inflight is the end of the active push
+	fails   int       // calls with inflight that failed in a row
 	fedUp   Tick      // no push before: the home did not keep up with the last one
 }
 
@@ -193,7 +194,7 @@ func (a *Announcer) Step(now Tick, m Message) []Message {
 			if s.ending {
 				s.active, s.ending = nil, false
 			}
-			s.inflight = nil
+			s.inflight, s.fails = nil, 0
 			return a.flush(now, s, nil)
 		}
 	case MsgRefused:
@@ -208,6 +209,17 @@ func (a *Announcer) Step(now Tick, m Message) []Message {
 		a.asked = append(a.asked, m.Changes[:min(room, len(m.Changes))]...)
 	}
 	return nil
+}
+
+// failed takes in that the call with Batch m failed: the home may be back very soon, or
+// not see this node as a member yet, so the first retries come quickly.
+func (a *Announcer) failed(now Tick, m Message) {
+	s := a.byHome[m.To]
+	if s == nil || s.boot != m.ToBoot || s.inflight == nil || s.inflight.Seq != m.Seq {
+		return
+	}
+	s.sentAt, s.retry = now, a.rules.RetryAfter>>max(0, 3-s.fails)
+	s.fails++
 }
 
 // want marks shards for a push, as far as the asker is their home and none is going on.
@@ -281,8 +293,8 @@ func (a *Announcer) cut(s *stream) Message {
 		}
 		m.Changes = append(m.Changes, it.Change)
 	}
-	if s.first == len(s.queue) {
-		s.queue, s.first = s.queue[:0], 0
+	if s.first > len(s.queue)/2 { // else a push that never lets it run dry would let it grow
+		s.queue, s.first = s.queue[:copy(s.queue, s.queue[s.first:])], 0
 	}
 	return m
 }

@@ -56,6 +56,28 @@ func TestAnnouncerNewsOverrulesCheck(t *testing.T) {
 	}
 }
 
+// TestAnnouncerQueueStaysSmall pushes many blocks while the queue never runs dry.
+func TestAnnouncerQueueStaysSmall(t *testing.T) {
+	a := NewAnnouncer("n1", Rules{BatchChanges: 16, QueueChanges: 128})
+	a.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
+	a.BeginScan(0)
+	s, now, told := a.byHome["n2"], Tick(0), 0
+	for i := uint32(0); i < 20_000; {
+		if a.Feed(now, shoal.Key{Index: i}, 1) {
+			i++
+			continue
+		}
+		now += 50
+		for _, m := range a.Tick(now) {
+			told += len(m.Changes)
+			a.Step(now, Message{Type: MsgAck, From: m.To, Seq: m.Seq})
+		}
+	}
+	if told == 0 || cap(s.queue) > 512 {
+		t.Errorf("after a push of 20,000 blocks the queue has room for %d, want at most 512", cap(s.queue))
+	}
+}
+
 func toN2(t *testing.T, out []Message) Message {
 	t.Helper()
 	for _, m := range out {

@@ -19,7 +19,8 @@ type Config struct {
 	// TellTimeout is how long a home may take to answer anything else. Default 5s.
 	TellTimeout time.Duration
 	// SuspectFor is how long a home that did not answer a lookup is asked after the other
-	// one. Default 2s.
+	// one. It doubles, to 10s, with each time that it then still does not answer, until it
+	// does or the view changes. Default 2s.
 	SuspectFor time.Duration
 	// RetryPause is the time between two passes of a lookup over both homes, while a home
 	// does not know enough to answer. Default 100ms.
@@ -117,34 +118,65 @@ type counters struct {
 
 // suspects are nodes that lately did not answer a lookup. Its zero value is ready.
 type suspects struct {
-	any atomic.Bool // there may be some
+	any atomic.Bool // there are some
 
-	mu    sync.Mutex // guards the field below
-	until map[shoal.NodeID]time.Time
+	mu sync.Mutex // guards the field below
+	of map[shoal.NodeID]suspicion
 }
 
-func (s *suspects) add(id shoal.NodeID, until time.Time) {
+type suspicion struct {
+	until time.Time
+	long  time.Duration // how long it lasts, or lasted
+}
+
+// mostSuspect is how long a suspicion grows, unless it begins longer.
+const mostSuspect = 10 * time.Second
+
+// add suspects id, for least when it answered last time. Failures while it is suspected
+// are of calls that were under way: they say nothing new.
+func (s *suspects) add(id shoal.NodeID, least time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.until == nil {
-		s.until = make(map[shoal.NodeID]time.Time)
+	if s.of == nil {
+		s.of = make(map[shoal.NodeID]suspicion)
 	}
-	s.until[id] = until
+	now, was := time.Now(), s.of[id]
+	switch {
+	case was.long == 0:
+		was.long = least
+	case now.After(was.until):
+		was.long = max(least, min(2*was.long, mostSuspect))
+	}
+	s.of[id] = suspicion{until: now.Add(was.long), long: was.long}
 	s.any.Store(true)
 }
 
-// has reports whether id is suspected now; it forgets those whose time is over.
+// remove forgets id: it has answered.
+func (s *suspects) remove(id shoal.NodeID) {
+	if !s.any.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.of, id)
+	s.any.Store(len(s.of) > 0)
+}
+
+// reset forgets all: the view has changed.
+func (s *suspects) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.of)
+	s.any.Store(false)
+}
+
+// has reports whether id is suspected now.
 func (s *suspects) has(id shoal.NodeID) bool {
 	if !s.any.Load() {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until, ok := s.until[id]
-	if ok && time.Now().After(until) {
-		delete(s.until, id)
-		ok = false
-	}
-	s.any.Store(len(s.until) > 0)
-	return ok
+	was, ok := s.of[id]
+	return ok && !time.Now().After(was.until)
 }

@@ -52,6 +52,20 @@ func (c *Core) Lookup(now Tick, keys []shoal.Key, avoid []Avoid, peek bool, out 
 	return c.Directory.Lookup(now, c.self, keys, avoid, peek, out)
 }
 
+// Ask is Directory.Lookup for a Search on the node itself.
+func (c *Core) Ask(now Tick, a Ask, avoid []Avoid, peek bool, out []Answer) ([]Answer, []Message) {
+	m := a.message(avoid, peek)
+	m.From = c.self
+	return c.Directory.lookup(now, &m, out)
+}
+
+// Failed takes in that the call which carried m failed.
+func (c *Core) Failed(now Tick, m Message) {
+	if m.Type == MsgBatch {
+		c.Announcer.failed(now, m)
+	}
+}
+
 // Add tells the homes of key that the node holds it.
 func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum) []Message {
 	c.Announcer.Add(now, key, sum)

@@ -39,6 +39,9 @@ type Directory struct {
 	entries entries
 	leases  leases
 	counts  Counts
+
+	refreshAt Tick         // when to ask the next member to say again what it holds
+	refreshed shoal.NodeID // the member asked last
 }
 
 // member is what the Directory keeps of a node of its view.
@@ -51,9 +54,14 @@ type member struct {
 
 	seq     uint64    // last Batch applied
 	bits    int       // entries that name it as a holder
+	most    int       // what bits may come to
+	leases  int       // that it has as a filler
 	missing *ShardSet // owned shards of which it has not yet told everything; nil for none
 	pushing *ShardSet // shards of the push that is arriving
 	begun   uint32    // index of the last gain when that push began
+	beganAt Tick      // when it began
+	stale   *ShardSet // shards a push tells anew, with entries that name it from before
+	again   uint16    // shard to go on with when it is asked to say again what it holds
 	heard   Tick      // when its last Batch came
 	wantAt  Tick      // when to ask for missing
 
@@ -69,6 +77,8 @@ type Counts struct {
 	Batches, Stale, Changes                        int // batches applied, ignored as old, and the changes in the former
 	Corrections                                    int // holders forgotten because a reader did not find the block there
 	Mismatches                                     int // announcements whose sum differs from the first holder's
+	Refused                                        int // holders and leases not taken on, because the member has too many
+	Refreshes                                      int // times a member was asked to say again what it holds
 }
 
 // maxChecks is how many keys a member is asked about at a time; it is asked about
@@ -90,7 +100,7 @@ func (d *Directory) Step(now Tick, m Message) []Message {
 	case MsgLookup, MsgPeek:
 		reply := d.reply(m, MsgAnswers)
 		var intents []Message
-		reply.Answers, intents = d.Lookup(now, m.From, m.Keys, m.Avoid, m.Type == MsgPeek, nil)
+		reply.Answers, intents = d.lookup(now, &m, nil)
 		return append(intents, reply)
 	case MsgBatch:
 		return []Message{d.batch(now, m)}
@@ -110,10 +120,16 @@ func (d *Directory) Step(now Tick, m Message) []Message {
 func (d *Directory) Lookup(
 	now Tick, from shoal.NodeID, keys []shoal.Key, avoid []Avoid, peek bool, out []Answer,
 ) ([]Answer, []Message) {
-	p := d.byID[from]
+	m := Ask{Keys: keys}.message(avoid, peek)
+	m.From = from
+	return d.lookup(now, &m, out)
+}
+
+func (d *Directory) lookup(now Tick, m *Message, out []Answer) ([]Answer, []Message) {
+	p := d.byID[m.From]
 	var intents []Message
 	var nodes []shoal.NodeID
-	for _, key := range keys {
+	for _, key := range m.Keys {
 		hash := hashKey(key)
 		shard := uint16(hash)
 		if p == nil || !d.owned.Has(shard) {
@@ -124,14 +140,14 @@ func (d *Directory) Lookup(
 		var a Answer
 		slot := d.entries.find(key, hash)
 		if slot != 0 {
-			d.correct(now, slot, p, avoid, peek)
-			a, nodes = d.known(now, slot, p, hash, avoid, nodes)
+			d.correct(now, slot, p, m.Avoid, m.Type == MsgPeek)
+			a, nodes = d.known(now, slot, p, hash, m.Avoid, nodes)
 		}
 		if a.Kind == Unknown {
-			a = d.nobody(now, key, hash, slot, p, peek)
+			a = d.nobody(now, m, key, hash, slot, p)
 		}
-		if a.Kind == Fill {
-			intents = d.announceLease(intents, shard, key, from, d.rules.Lease)
+		if a.Kind == Fill && a.Lease > 0 {
+			intents = d.announceLease(intents, shard, key, m.From, d.rules.Lease)
 		}
 		d.count(a.Kind)
 		out = append(out, a)
@@ -192,26 +208,35 @@ func (d *Directory) known(
 }
 
 // nobody answers for a key of which no usable holder or filler is known.
-func (d *Directory) nobody(now Tick, key shoal.Key, hash uint64, slot uint32, p *member, peek bool) Answer {
+func (d *Directory) nobody(now Tick, m *Message, key shoal.Key, hash uint64, slot uint32, p *member) Answer {
 	mine := false
 	if slot != 0 {
 		l, ok := d.lease(now, slot)
 		mine = ok && l.filler == p
 	}
-	switch {
-	case !mine && d.warming(now, uint16(hash)):
+	switch peek := m.Type == MsgPeek; {
+	case !mine && (peek || !m.Last) && d.warming(now, uint16(hash)):
 		return Answer{Kind: Unknown}
 	case peek:
 		return Answer{Kind: Nowhere}
+	case !d.grant(now, key, hash, p, d.rules.Lease):
+		return Answer{Kind: Fill}
 	}
-	d.grant(now, key, hash, p, d.rules.Lease)
 	return Answer{Kind: Fill, Lease: time.Duration(d.rules.Lease) * time.Millisecond}
 }
 
 // warming reports whether this home became one of shard so lately that some members
-// have not yet told it what they hold.
+// have not yet told it what they hold, or one is just telling it anew.
 func (d *Directory) warming(now Tick, shard uint16) bool {
-	return d.unsynced[shard] > 0 && now < d.gains[d.gained[shard]]+d.rules.Warm
+	if d.unsynced[shard] == 0 {
+		return false
+	}
+	if now < d.gains[d.gained[shard]]+d.rules.Warm {
+		return true
+	}
+	return slices.ContainsFunc(d.members, func(p *member) bool {
+		return p.pushing.Has(shard) && p.missing.Has(shard) && now < p.beganAt+d.rules.Warm
+	})
 }
 
 // Holders returns the members this home knows to hold key, sorted by ID; nil when the
@@ -344,5 +369,5 @@ func avoids(avoid []Avoid, id shoal.NodeID) bool {
 }
 
 func newMember(m shoal.Member, number uint16) *member {
-	return &member{id: m.ID, boot: m.Boot, zone: m.Zone, seed: xxh3.HashString(string(m.ID)), number: number}
+	return &member{id: m.ID, boot: m.Boot, seed: xxh3.HashString(string(m.ID)), number: number}
 }

@@ -37,9 +37,18 @@ func (d *Directory) lease(now Tick, slot uint32) (lease, bool) {
 }
 
 // grant gives p the lease on key for the next left milliseconds, whoever had it before.
-func (d *Directory) grant(now Tick, key shoal.Key, hash uint64, p *member, left Tick) {
+// It reports false when p has too many already.
+func (d *Directory) grant(now Tick, key shoal.Key, hash uint64, p *member, left Tick) bool {
+	l, timed := d.leases.bySlot[d.entries.find(key, hash)]
+	if l.filler != p && p.leases >= d.rules.MaxLeases {
+		d.counts.Refused++
+		return false
+	}
 	slot := d.entries.put(key, hash)
-	l, timed := d.leases.bySlot[slot]
+	if timed {
+		l.filler.leases--
+	}
+	p.leases++
 	l.filler, l.until = p, now+left
 	if !timed || l.timer > l.until {
 		l.timer = l.until
@@ -47,10 +56,25 @@ func (d *Directory) grant(now Tick, key shoal.Key, hash uint64, p *member, left 
 	}
 	d.leases.bySlot[slot] = l
 	d.entries.at(slot).flags |= flagLeased
+	if len(d.leases.timers) > 2*len(d.leases.bySlot)+1024 {
+		d.dropVoidTimers()
+	}
+	return true
+}
+
+// dropVoidTimers forgets the timers of leases that were given back: a filler that takes
+// and releases leases all the time makes no more of them than it has leases.
+func (d *Directory) dropVoidTimers() {
+	d.leases.timers = slices.DeleteFunc(d.leases.timers, func(t timer) bool {
+		l, ok := d.leases.bySlot[d.entries.find(t.key, hashKey(t.key))]
+		return !ok || l.timer != t.at
+	})
+	heap.Init(&d.leases.timers)
 }
 
 // endLease takes the lease of slot back.
 func (d *Directory) endLease(slot uint32) {
+	d.leases.bySlot[slot].filler.leases--
 	delete(d.leases.bySlot, slot)
 	d.entries.at(slot).flags &^= flagLeased
 }

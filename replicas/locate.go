@@ -11,8 +11,8 @@ import (
 // Locate asks, for each key, its home and if need be its backup home who holds the
 // block, and says at once that this node intends to fill it. It returns one Answer per
 // key, of kind Held, Filling or Fill. Fill with a Lease: the node must fill the block,
-// Renew while it does, and Add or Release in the end. Fill without: no home answered, and
-// the node had better read the UFS for itself. When ctx ends first, the keys without an
+// Renew while it does, and Add or Release in the end. Fill without: no home answered, or
+// the node has too many leases, and had better read the UFS for itself. When ctx ends first, the keys without an
 // Answer are Unknown.
 //
 // avoid are nodes that just failed for these keys: no Answer names one of them. Those
@@ -96,22 +96,21 @@ func (r *Runner) askOne(ctx context.Context, a Ask, avoid []Avoid, peek bool) []
 		r.counts.self.Add(int64(len(a.Keys)))
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		answers, out := r.core.Lookup(r.now(), a.Keys, avoid, peek, make([]Answer, 0, len(a.Keys)))
+		answers, out := r.core.Ask(r.now(), a, avoid, peek, make([]Answer, 0, len(a.Keys)))
 		r.post(out)
 		return answers
 	}
 	t := r.table.Load()
 	self, _ := t.Member(r.self)
-	m := Message{Type: MsgLookup, To: a.To, View: t.View(), Boot: self.Boot, Keys: a.Keys, Avoid: avoid}
-	if peek {
-		m.Type = MsgPeek
-	}
+	m := a.message(avoid, peek)
+	m.View, m.Boot = t.View(), self.Boot
 	reply, err := r.call(ctx, &m, r.cfg.HomeTimeout)
 	if err == nil && reply.Type == MsgAnswers && len(reply.Answers) == len(a.Keys) {
+		r.suspects.remove(a.To)
 		return reply.Answers
 	}
 	if ctx.Err() == nil {
-		r.suspects.add(a.To, time.Now().Add(r.cfg.SuspectFor))
+		r.suspects.add(a.To, r.cfg.SuspectFor)
 		r.cfg.Logger.Debug("home did not answer", "home", string(a.To), "keys", len(a.Keys), "err", err)
 	}
 	return nil

@@ -40,7 +40,8 @@ type Answer struct {
 	Nodes []shoal.NodeID // Held: at most MaxNodes holders; Filling: the filler
 	Sum   shoal.Sum      // Held: the BlockSum the first holder announced; 0 when not known
 	// Lease is how long the filler may take before it must Renew. Zero with Fill means
-	// that no home answered: the asker fills on its own account (fail open).
+	// that no home answered, or that the asker has too many leases: it fills on its own
+	// account (fail open).
 	Lease time.Duration
 }
 
@@ -114,6 +115,7 @@ type Message struct {
 	Seq     uint64
 	Keys    []shoal.Key  // Lookup, Peek, Intent, Renew, Release
 	Avoid   []Avoid      // Lookup: nodes that just failed for all of Keys
+	Last    bool         // Lookup: the asker waits no longer, so a home that is warming gives the lease
 	Answers []Answer     // Answers
 	Filler  shoal.NodeID // Intent
 	Lease   Tick         // Intent: how much of the lease is left
@@ -147,6 +149,18 @@ type Rules struct {
 	// QueueChanges is how many Changes wait for one home at most; beyond that they are
 	// dropped and the home gets a push of all its shards. Default 16,384, at least BatchChanges.
 	QueueChanges int
+	// MaxHeld is how many blocks a home believes one member to hold at most, whatever the
+	// capacity it advertises; less when that has no room for so many. Default 33,554,432.
+	MaxHeld int
+	// MaxLeases is how many leases one filler has at a home; beyond that it is told to
+	// fill without. Default 65,536.
+	MaxLeases int
+	// Refresh is how long a home waits, on average, until it asks the next member to say
+	// again what it holds, in milliseconds. Default 300,000.
+	Refresh Tick
+	// RefreshChanges is about how many blocks a member is asked to say again at a time.
+	// Default 65,536 (1.6 MB).
+	RefreshChanges int
 }
 
 func (r Rules) withDefaults() Rules {
@@ -161,12 +175,17 @@ func (r Rules) withDefaults() Rules {
 	def(&r.AddDelay, 50)
 	def(&r.DropDelay, 1_000)
 	def(&r.RetryAfter, 1_000)
-	if r.BatchChanges <= 0 {
-		r.BatchChanges = 1024
+	def(&r.Refresh, 300_000)
+	count := func(v *int, to int) {
+		if *v <= 0 {
+			*v = to
+		}
 	}
-	if r.QueueChanges <= 0 {
-		r.QueueChanges = 16384
-	}
+	count(&r.BatchChanges, 1024)
+	count(&r.QueueChanges, 16384)
+	count(&r.MaxHeld, 1<<25)
+	count(&r.MaxLeases, 1<<16)
+	count(&r.RefreshChanges, 1<<16)
 	r.BatchChanges = min(r.BatchChanges, maxChanges)
 	r.QueueChanges = max(r.QueueChanges, r.BatchChanges)
 	return r

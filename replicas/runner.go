@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,7 @@ func (r *Runner) SetMembers(members []shoal.Member) {
 	}
 	r.post(r.core.SetTable(r.now(), t))
 	r.table.Store(t)
+	r.suspects.reset()
 	r.signal(r.wake)
 }
 
@@ -217,15 +219,50 @@ func (r *Runner) post(out []Message) {
 			box = new(outbox)
 			r.outbox[m.To] = box
 		}
-		if len(box.queue) >= r.cfg.Outbox {
+		if !box.put(m, r.cfg.Outbox) {
 			r.counts.lost.Add(1) // all that matters is said again
-			continue
 		}
-		box.queue = append(box.queue, m)
 	}
 	if len(out) > 0 {
 		r.signal(r.wake)
 	}
+}
+
+// put queues m and reports false when there is no room. There is always room for a
+// Batch, of which one is in flight at a time: nothing is told until it has arrived.
+func (b *outbox) put(m Message, room int) bool {
+	switch {
+	case m.Type == MsgBatch && slices.ContainsFunc(b.queue, func(q Message) bool {
+		return q.Type == MsgBatch && q.Seq == m.Seq
+	}):
+		return true // it is sent again before it was sent
+	case m.Type == MsgIntent && b.merge(m):
+		return true
+	case m.Type != MsgBatch && len(b.queue) >= room:
+		return false
+	}
+	b.queue = append(b.queue, m)
+	return true
+}
+
+// merge adds the keys of Intent m to the last Intent with the same filler, if that waits
+// near the end of the queue: a burst of lookups gives many leases of one key each.
+func (b *outbox) merge(m Message) bool {
+	const near = 64
+	for i := len(b.queue) - 1; i >= max(0, len(b.queue)-near); i-- {
+		q := &b.queue[i]
+		if q.Type == MsgRenew || q.Type == MsgRelease {
+			return false // must not be overtaken
+		}
+		if q.Type == MsgIntent && q.Filler == m.Filler {
+			if q.Lease != m.Lease || q.Boot != m.Boot || len(q.Keys)+len(m.Keys) > maxKeys {
+				return false
+			}
+			q.Keys = append(q.Keys, m.Keys...)
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Runner) startSenders(ctx context.Context) {
@@ -259,6 +296,9 @@ func (r *Runner) send(ctx context.Context, to shoal.NodeID, box *outbox) {
 		if err != nil {
 			if ctx.Err() == nil {
 				r.cfg.Logger.Debug("call failed", "to", string(to), "type", m.Type.String(), "err", err)
+				r.mu.Lock()
+				r.core.Failed(r.now(), m)
+				r.mu.Unlock()
 			}
 			continue
 		}

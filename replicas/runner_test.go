@@ -174,6 +174,141 @@ func TestRunnerCorrectsWrongHint(t *testing.T) {
 	})
 }
 
+// Nodes that start together are warming for as long as one member, alive in gossip, tells
+// nothing. They agree on one reader of the UFS all the same, and soon.
+func TestRunnerFillsOnceWhileBothHomesAreWarming(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 0)
+		defer net.close()
+		net.mute["n4"] = true
+		for _, id := range []shoal.NodeID{"n1", "n2", "n3", "n4"} {
+			net.join(id)
+		}
+		time.Sleep(time.Second)
+		key := keyOf(net.run["n1"].table.Load(), "n1", "n2")
+		begin := time.Now()
+		answers := make([]Answer, 3)
+		var wg sync.WaitGroup
+		for i := range answers {
+			wg.Go(func() {
+				answers[i] = net.run[shoal.NodeID(fmt.Sprintf("n%d", i+1))].Locate(t.Context(), []shoal.Key{key}, nil)[0]
+			})
+		}
+		wg.Wait()
+		fills := 0
+		for i, a := range answers {
+			if a.Kind == Fill && a.Lease > 0 {
+				fills++
+			} else if a.Kind != Filling {
+				t.Errorf("Locate by n%d = %v, want filling, or fill with a lease", i+1, answerText(a))
+			}
+		}
+		if took := time.Since(begin); fills != 1 || took > 250*time.Millisecond {
+			t.Errorf("%d of 3 readers got the lease, after %v; want 1 within 250ms", fills, took)
+		}
+	})
+}
+
+// A Batch to a home that is away for a moment arrives right after that.
+func TestRunnerRetriesFailedBatchSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		key := keyOf(net.run["n1"].table.Load(), "n2", "n3")
+		net.setAway("n2", true)
+		net.hold("n1", key)
+		time.Sleep(150 * time.Millisecond)
+		net.setAway("n2", false)
+		time.Sleep(250 * time.Millisecond)
+		if a := net.run["n2"].Peek(t.Context(), []shoal.Key{key})[0]; a.Kind != Held {
+			t.Errorf("Peek 250ms after the home is back = %v, want held", answerText(a))
+		}
+	})
+}
+
+// A burst of lookups gives many leases of which the other home, slow to answer, is told;
+// neither they nor the Batches behind them are lost.
+func TestRunnerLosesNothingInBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		r := net.run["n1"]
+		table, keys := r.table.Load(), []shoal.Key(nil)
+		for i := range uint32(1 << 14) {
+			if h, b := table.Homes(ShardOf(shoal.Key{Index: i})); h == "n1" && b == "n2" {
+				keys = append(keys, shoal.Key{Index: i})
+			}
+		}
+		net.silence("n2")
+		for i, key := range keys[:1200] {
+			id := []shoal.NodeID{"n1", "n3"}[i%2]
+			net.run[id].Locate(t.Context(), []shoal.Key{key}, nil)
+		}
+		net.hold("n1", keys[1200])
+		time.Sleep(100 * time.Millisecond)
+		r.mu.Lock()
+		leases, batches, messages := 0, 0, len(r.outbox["n2"].queue)
+		for _, m := range r.outbox["n2"].queue {
+			if leases += len(m.Keys); m.Type == MsgBatch {
+				batches++
+			}
+		}
+		r.mu.Unlock()
+		if lost := r.Stats().Lost; lost > 0 || messages > 8 || batches != 1 || leases < 300 {
+			t.Errorf("%d messages lost, %d wait with %d leases and %d batches; want 0, at most 8, most of 1200, 1",
+				lost, messages, leases, batches)
+		}
+		// However full the outbox, a Batch finds room, and only once.
+		box := &outbox{}
+		for i := range 5 {
+			box.put(Message{Type: MsgWant}, 4)
+			box.put(Message{Type: MsgBatch, Seq: uint64(1 + i/4)}, 4)
+		}
+		if len(box.queue) != 5 || !box.put(Message{Type: MsgBatch, Seq: 9}, 4) {
+			t.Errorf("%d messages wait where there is room for 4, want 2 batches of 5 messages", len(box.queue))
+		}
+	})
+}
+
+// A home that stays silent is asked first less and less often, until it answers.
+func TestRunnerSuspectsLongerEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		key := []shoal.Key{keyOf(net.run["n1"].table.Load(), "n3", "n2")}
+		asks := func() time.Duration {
+			begin := time.Now()
+			net.run["n1"].Peek(t.Context(), key)
+			return time.Since(begin)
+		}
+		net.silence("n3")
+		for _, long := range []time.Duration{2, 4, 8, 10, 10} {
+			if took := asks(); took != 500*time.Millisecond {
+				t.Fatalf("Peek = after %v, want 500ms: the silent home is asked first", took)
+			}
+			time.Sleep(long*time.Second - time.Millisecond)
+			if took := asks(); took != 0 {
+				t.Errorf("Peek %v after a failure = after %v, want 0: the home is suspected", long*time.Second, took)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		net.mu.Lock()
+		clear(net.silent)
+		net.mu.Unlock()
+		asks()
+		net.silence("n3")
+		asks()
+		time.Sleep(2*time.Second + time.Millisecond)
+		if took := asks(); took != 500*time.Millisecond {
+			t.Errorf("Peek 2s after the home answered and fell silent again = after %v, want 500ms", took)
+		}
+		net.join("n4")
+		if net.run["n1"].suspects.has("n3") {
+			t.Error("n3 is suspected under a new view, want not")
+		}
+	})
+}
+
 func TestRunnerHandleCallRefusesNonsense(t *testing.T) {
 	net := newNetwork(t, 1)
 	defer net.close()
@@ -193,13 +328,15 @@ type network struct {
 	boots  []shoal.Member
 	stores map[shoal.NodeID]*store
 	silent map[shoal.NodeID]bool
+	mute   map[shoal.NodeID]bool // their calls fail
+	away   map[shoal.NodeID]bool // calls to them fail at once
 }
 
 // newNetwork returns n Runners that know one another and have told one another all.
 func newNetwork(t *testing.T, n int) *network {
 	net := &network{
 		t: t, run: make(map[shoal.NodeID]*Runner), stores: make(map[shoal.NodeID]*store),
-		silent: make(map[shoal.NodeID]bool),
+		silent: make(map[shoal.NodeID]bool), mute: make(map[shoal.NodeID]bool), away: make(map[shoal.NodeID]bool),
 	}
 	for i := range n {
 		net.join(shoal.NodeID(fmt.Sprintf("n%d", i+1)))
@@ -252,6 +389,12 @@ func (n *network) silence(ids ...shoal.NodeID) {
 	}
 }
 
+func (n *network) setAway(id shoal.NodeID, away bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.away[id] = away
+}
+
 func (n *network) close() {
 	for _, r := range n.run {
 		if err := r.Close(); err != nil {
@@ -268,8 +411,11 @@ type caller struct {
 
 func (c caller) Call(ctx context.Context, to shoal.NodeID, request []byte) ([]byte, error) {
 	c.net.mu.Lock()
-	r, silent := c.net.run[to], c.net.silent[to]
+	r, silent, gone := c.net.run[to], c.net.silent[to], c.net.mute[c.from] || c.net.away[to]
 	c.net.mu.Unlock()
+	if gone {
+		return nil, errors.New("unreachable")
+	}
 	if silent {
 		<-ctx.Done()
 		return nil, ctx.Err()

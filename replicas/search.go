@@ -9,18 +9,35 @@ import (
 // A Search decides, for one batch of keys, whom to ask next: each key's home, then its
 // backup home, both again after a pause if one of them knew nothing yet, and in the end
 // nobody (fail open). It is pure, and always ends: after at most 2 x Passes asks per key.
+// From the last of patience passes on it tells the homes not to make it wait any longer:
+// one that is there then names a filler, be it this node, so that there is one reader of
+// the UFS even when nobody can tell who holds the block.
 type Search struct {
 	keys    []shoal.Key
 	answers []Answer
-	open    []int  // indexes of keys without an answer, ascending
-	hopeful []bool // per key: a home is there that may know more soon
-	swapped []bool // per key: in this pass the backup home is asked first
-	round   int    // even: the home; odd: the backup home
+	open    []int          // indexes of keys without an answer, ascending
+	hope    []hope         // per key: what the homes that are there may come to know soon
+	failed  []shoal.NodeID // nodes that did not answer
+	swapped []bool         // per key: in this pass the backup home is asked first
+	round   int            // even: the home; odd: the backup home
 	peek    bool
 }
 
 // Passes is how often a Search asks both homes before it gives up on them.
 const Passes = 8
+
+// patience is how many of these passes may be due to homes that do not know enough yet;
+// the others are left to homes that do not know yet that they are.
+const patience = 3
+
+// hope says why a Search may ask the homes of a key once more.
+type hope uint8
+
+const (
+	noHope       hope = iota
+	toldUnknown       // a home is there, and may be told more soon
+	toldNotOwner      // a node is there that does not think it is a home
+)
 
 // maxAsk is how many keys one Ask has at most.
 const maxAsk = 1024
@@ -29,6 +46,7 @@ const maxAsk = 1024
 type Ask struct {
 	To   shoal.NodeID
 	Keys []shoal.Key
+	Last bool // see Message.Last
 
 	index []int // of Keys in the Search
 }
@@ -39,8 +57,7 @@ func NewSearch(keys []shoal.Key, peek bool) *Search {
 		keys: keys, answers: make([]Answer, len(keys)), open: make([]int, len(keys)),
 		peek: peek,
 	}
-	flags := make([]bool, 2*len(keys))
-	s.hopeful, s.swapped = flags[:len(keys)], flags[len(keys):]
+	s.hope, s.swapped = make([]hope, len(keys)), make([]bool, len(keys))
 	for i := range s.open {
 		s.open[i] = i
 	}
@@ -54,8 +71,12 @@ func NewSearch(keys []shoal.Key, peek bool) *Search {
 func (s *Search) Next(t *Table, suspect func(shoal.NodeID) bool) (asks []Ask, pause bool) {
 	for len(s.open) > 0 && s.round < 2*Passes {
 		if s.round > 0 && s.round%2 == 0 {
-			s.giveUp(func(i int) bool { return !s.hopeful[i] })
-			clear(s.hopeful)
+			least := toldUnknown
+			if s.round >= 2*patience {
+				least = toldNotOwner
+			}
+			s.giveUp(func(i int) bool { return s.hope[i] < least })
+			clear(s.hope)
 			pause = true
 		}
 		for _, i := range s.open {
@@ -77,10 +98,14 @@ func (s *Search) ask(t *Table, suspect func(shoal.NodeID) bool, i int) shoal.Nod
 	if s.round%2 == 0 {
 		s.swapped[i] = suspect != nil && second != "" && suspect(first) && !suspect(second)
 	}
+	to, other := first, second
 	if s.swapped[i] == (s.round%2 == 0) {
-		return second
+		to, other = second, first
 	}
-	return first
+	if s.round > 1 && slices.Contains(s.failed, to) && !slices.Contains(s.failed, other) {
+		return "" // the other one is there
+	}
+	return to
 }
 
 func (s *Search) group(asks []Ask, to shoal.NodeID, i int) []Ask {
@@ -91,7 +116,10 @@ func (s *Search) group(asks []Ask, to shoal.NodeID, i int) []Ask {
 		}
 	}
 	room := min(len(s.open), maxAsk)
-	a := Ask{To: to, Keys: make([]shoal.Key, 1, room), index: make([]int, 1, room)}
+	a := Ask{
+		To: to, Keys: make([]shoal.Key, 1, room), index: make([]int, 1, room),
+		Last: !s.peek && s.round >= 2*(patience-1),
+	}
 	a.Keys[0], a.index[0] = s.keys[i], i
 	return append(asks, a)
 }
@@ -104,15 +132,21 @@ func (s *Search) Answered(a Ask, answers []Answer) {
 		switch answer.Kind {
 		case Held, Filling, Fill, Nowhere:
 			s.answers[i] = answer
-		case Unknown, NotOwner:
-			s.hopeful[i] = true
+		case Unknown:
+			s.hope[i] = max(s.hope[i], toldUnknown)
+		case NotOwner:
+			s.hope[i] = toldNotOwner
 		}
 	}
 	s.open = slices.DeleteFunc(s.open, func(i int) bool { return s.answers[i].Kind != Unknown })
 }
 
 // Failed takes in that an Ask got no answer.
-func (s *Search) Failed(Ask) {}
+func (s *Search) Failed(a Ask) {
+	if !slices.Contains(s.failed, a.To) {
+		s.failed = append(s.failed, a.To)
+	}
+}
 
 // Answers returns one Answer per key. Those without one are Unknown while the Search
 // goes on; when it is over, they are Fill without a lease.
@@ -129,4 +163,13 @@ func (s *Search) giveUp(hopeless func(i int) bool) {
 		}
 		return true
 	})
+}
+
+// message returns the question that a is.
+func (a Ask) message(avoid []Avoid, peek bool) Message {
+	m := Message{Type: MsgLookup, To: a.To, Keys: a.Keys, Avoid: avoid, Last: a.Last}
+	if peek {
+		m.Type = MsgPeek
+	}
+	return m
 }

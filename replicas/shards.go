@@ -176,6 +176,13 @@ func (s *ShardSet) Remove(shard uint16) bool {
 	return true
 }
 
+// remove is Remove for a set that may be nil.
+func (s *ShardSet) remove(shard uint16) {
+	if s != nil {
+		s.Remove(shard)
+	}
+}
+
 // All calls yield for each shard of s in ascending order. yield may remove that shard.
 func (s *ShardSet) All(yield func(uint16) bool) {
 	if s.Len() == 0 {

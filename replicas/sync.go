@@ -1,11 +1,22 @@
 package replicas
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/shoal-mesh/shoal"
+)
 
 // What a Tick may do at most of work that can wait, so that none takes long.
 const (
 	sweepSlots  = 16384
 	purgeShards = 256
+)
+
+// A member may be said to hold as many blocks as it has room for if they are this small
+// on average, and some more: small caches are full of small blocks.
+const (
+	leastBlock = 4096 // bytes
+	mostSlack  = 65536
 )
 
 // sweep walks the entries, a piece per Tick, and takes out the numbers of members that
@@ -27,6 +38,9 @@ func (d *Directory) SetTable(now Tick, t *Table) []Message {
 	if m, ok := t.Member(d.self); ok {
 		d.boot = m.Boot
 	}
+	if len(d.gains) == 1 {
+		d.refreshAt = now + d.refreshPause(now)
+	}
 	d.gains = append(d.gains, now)
 	arrived := d.replaceMembers(t)
 	alone := len(before.members) <= 1
@@ -45,7 +59,6 @@ func (d *Directory) replaceMembers(t *Table) (arrived []*member) {
 	for _, p := range d.members {
 		m, ok := t.Member(p.id)
 		if ok && m.Boot == p.boot {
-			p.zone = m.Zone
 			continue
 		}
 		for s := range p.missing.All {
@@ -62,6 +75,10 @@ func (d *Directory) replaceMembers(t *Table) (arrived []*member) {
 			p = newMember(m, d.number())
 			d.byID[m.ID], d.numbers[p.number] = p, p
 			arrived = append(arrived, p)
+		}
+		p.zone, p.most = m.Zone, d.rules.MaxHeld
+		if m.Capacity > 0 {
+			p.most = int(min(int64(p.most), m.Capacity/leastBlock+mostSlack))
 		}
 		d.members = append(d.members, p)
 	}
@@ -126,6 +143,7 @@ func (d *Directory) replaceShards(now Tick, alone bool) {
 func (d *Directory) lose(s uint16) {
 	for _, p := range d.members {
 		d.found(p, s)
+		p.stale.remove(s)
 	}
 	d.dirty.Add(s)
 }
@@ -164,7 +182,7 @@ func (d *Directory) batch(now Tick, m Message) Message {
 	p.seq = m.Seq
 	d.counts.Batches++
 	if m.Shards != nil {
-		d.beginPush(p, m.Shards)
+		d.beginPush(now, p, m.Shards)
 	}
 	for _, c := range m.Changes {
 		d.change(p, c)
@@ -175,9 +193,10 @@ func (d *Directory) batch(now Tick, m Message) Message {
 	return d.reply(m, MsgAck)
 }
 
-// beginPush forgets what p holds of shards: it is about to tell.
-func (d *Directory) beginPush(p *member, shards *ShardSet) {
-	p.pushing, p.begun = shards, uint32(len(d.gains)-1)
+// beginPush notes that p is about to tell anew what it holds of shards. What is known
+// of that is forgotten shard by shard: when the first news comes, or after the push.
+func (d *Directory) beginPush(now Tick, p *member, shards *ShardSet) {
+	p.pushing, p.begun, p.beganAt = shards, uint32(len(d.gains)-1), now
 	for s := range shards.All {
 		if !d.owned.Has(s) {
 			continue
@@ -186,13 +205,43 @@ func (d *Directory) beginPush(p *member, shards *ShardSet) {
 		if p.bits == 0 {
 			continue
 		}
-		d.entries.shard(s, func(slot uint32) bool {
-			if d.entries.dropHolder(slot, p.number) {
-				p.bits--
-				d.tidy(slot)
-			}
-			return true
-		})
+		if p.stale == nil {
+			p.stale = new(ShardSet)
+		}
+		p.stale.Add(s)
+	}
+}
+
+// forget drops what p held of shard s before the push that tells it anew.
+func (d *Directory) forget(p *member, s uint16) {
+	p.stale.remove(s)
+	d.entries.shard(s, func(slot uint32) bool {
+		if p.bits == 0 {
+			return false
+		}
+		if d.entries.dropHolder(slot, p.number) {
+			p.bits--
+			d.tidy(slot)
+		}
+		return true
+	})
+}
+
+// forgetSome drops what is stale of a few shards, but for those of which p may be just
+// about to say the same again.
+func (d *Directory) forgetSome(p *member) {
+	n := 0
+	for s := range p.stale.All {
+		if p.pushing.Has(s) {
+			continue
+		}
+		if n++; n > purgeShards {
+			return
+		}
+		d.forget(p, s)
+	}
+	if p.stale.Len() == 0 {
+		p.stale = nil
 	}
 }
 
@@ -226,6 +275,14 @@ func (d *Directory) change(p *member, c Change) {
 		}
 		return
 	}
+	if p.stale.Has(uint16(hash)) {
+		d.forget(p, uint16(hash))
+	}
+	if p.bits >= p.most && !d.holds(p, c.Key, hash) {
+		d.counts.Refused++
+		d.release(Message{From: p.id, Keys: []shoal.Key{c.Key}})
+		return
+	}
 	slot := d.entries.put(c.Key, hash)
 	e := d.entries.at(slot)
 	switch {
@@ -242,6 +299,11 @@ func (d *Directory) change(p *member, c Change) {
 	}
 }
 
+func (d *Directory) holds(p *member, key shoal.Key, hash uint64) bool {
+	slot := d.entries.find(key, hash)
+	return slot != 0 && slices.Contains(d.entries.holders(slot, nil), p.number)
+}
+
 // Tick does what time makes due, and returns the questions to members that have not
 // told everything.
 func (d *Directory) Tick(now Tick) []Message {
@@ -256,8 +318,9 @@ func (d *Directory) Tick(now Tick) []Message {
 	}
 	d.sweepSome(sweepSlots)
 
-	var out []Message
+	out := d.refresh(now)
 	for _, p := range d.members {
+		d.forgetSome(p)
 		if m := d.want(now, p); m != nil {
 			out = append(out, *m)
 		}
@@ -299,7 +362,9 @@ func (d *Directory) purge(s uint16) {
 				p.bits--
 			}
 		}
-		delete(d.leases.bySlot, slot)
+		if d.entries.at(slot).flags&flagLeased != 0 {
+			d.endLease(slot)
+		}
 		d.entries.remove(slot)
 		return true
 	})

@@ -49,6 +49,7 @@ func encode(m *Message) []byte {
 		for _, v := range m.Avoid {
 			b = append(appendName(b, v.Node), byte(v.Reason))
 		}
+		b = append(b, boolByte(m.Last))
 	case MsgAnswers:
 		b = appendAnswers(b, m.Answers)
 	case MsgBatch:
@@ -84,6 +85,7 @@ func decode(b []byte) (Message, error) {
 	case MsgLookup, MsgPeek:
 		m.Keys = r.keys()
 		m.Avoid = r.avoid()
+		m.Last = r.bool()
 	case MsgAnswers:
 		m.Answers = r.answers()
 	case MsgBatch:

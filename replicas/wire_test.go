@@ -90,6 +90,7 @@ func wireSamples() []Message {
 	changes := []Change{{Key: keys[0], Sum: 7, Held: true}, {Key: keys[1]}}
 	return []Message{
 		{Type: MsgLookup, View: 1 << 63, Boot: 2, Keys: keys, Avoid: []Avoid{{"n1", NotFound}, {"n2", Unreachable}}},
+		{Type: MsgLookup, Keys: keys, Last: true},
 		{Type: MsgPeek, Keys: keys},
 		{Type: MsgAnswers, Seq: math.MaxUint64, Answers: []Answer{
 			{Kind: Held, Nodes: []shoal.NodeID{"n1", "n2"}, Sum: 9},

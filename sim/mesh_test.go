@@ -52,6 +52,61 @@ func TestSeedReproducesRun(t *testing.T) {
 	}
 }
 
+// TestWrongBeliefEnds lets blocks come and go without a word. Nothing changes in the
+// membership, and nobody reads: homes find out because they ask.
+func TestWrongBeliefEnds(t *testing.T) {
+	for seed := range uint64(10) {
+		m := New(Config{Seed: seed, Rules: replicas.Rules{Refresh: 4_000, RefreshChanges: 20}, Faults: Faults{Delay: 30}})
+		for i := range 4 {
+			m.Join(name(i), "")
+		}
+		m.Run(5_000)
+		for i, key := range keys() {
+			m.Store(name(i%4), key)
+		}
+		m.Run(2_000)
+		for i, key := range keys() {
+			n := m.node(name(i % 4))
+			switch i % 3 {
+			case 0:
+				delete(n.store, key)
+			case 1:
+				m.node(name((i + 1) % 4)).store[key] = sumOf(key)
+			}
+		}
+		if err := m.rest(1_000); err == nil {
+			t.Errorf("seed %d: no home is wrong after blocks came and went in silence", seed)
+		}
+		if err := m.rest(120_000); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestRandomHistoriesWithRefresh is TestRandomHistories with homes that ask all the time.
+func TestRandomHistoriesWithRefresh(t *testing.T) {
+	n := uint64(seedsShort)
+	if testing.Short() {
+		n = 4
+	}
+	for seed := range n {
+		m := historyUnder(seed, replicas.Rules{BatchChanges: 8, QueueChanges: 64, Refresh: 3_000}, io.Discard)
+		if err := m.rest(3_000); err != nil {
+			t.Errorf("seed %d: %v\n%+v", seed, err, m.Stats())
+		}
+	}
+}
+
+// rest lets at most ms milliseconds pass until all is well: there is hardly a moment in
+// which nobody asks.
+func (m *Mesh) rest(ms replicas.Tick) error {
+	for end := m.Now() + ms; ; m.Run(20) {
+		if err := m.Check(keys()); err == nil || m.Now() >= end {
+			return err
+		}
+	}
+}
+
 // TestOneFillerPerBlock lets all nodes read everything at the same time, in a stable
 // mesh that loses nothing: each block is read from the UFS once.
 func TestOneFillerPerBlock(t *testing.T) {
@@ -130,10 +185,14 @@ func TestMembershipChangeAnnouncesWhatMoved(t *testing.T) {
 
 // history is one random minute and what follows until all is quiet.
 func history(seed uint64, transcript io.Writer) *Mesh {
+	return historyUnder(seed, replicas.Rules{BatchChanges: 8, QueueChanges: 64}, transcript)
+}
+
+func historyUnder(seed uint64, rules replicas.Rules, transcript io.Writer) *Mesh {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	m := New(Config{
 		Seed: seed, ViewDelay: 2_000, Fill: 3_000, Transcript: transcript,
-		Rules:  replicas.Rules{BatchChanges: 8, QueueChanges: 64},
+		Rules:  rules,
 		Faults: Faults{Loss: rng.Float64() * 0.2, Duplicate: rng.Float64() * 0.2, Delay: replicas.Tick(1 + rng.IntN(800))},
 	})
 	all := 3 + rng.IntN(7)

@@ -85,7 +85,7 @@ func (m *Mesh) ask(r *read) {
 func (m *Mesh) put(r *read, a replicas.Ask) {
 	n := r.node
 	if a.To == n.member.ID {
-		answers, out := n.core.Lookup(m.now, a.Keys, r.avoid, false, nil)
+		answers, out := n.core.Ask(m.now, a, r.avoid, false, nil)
 		m.send(out)
 		r.search.Answered(a, answers)
 		m.ask(r)
@@ -97,7 +97,7 @@ func (m *Mesh) put(r *read, a replicas.Ask) {
 	r.ask = a
 	m.send([]replicas.Message{{
 		Type: replicas.MsgLookup, From: n.member.ID, To: a.To, View: n.core.Table().View(),
-		Boot: n.member.Boot, Seq: seq, Keys: a.Keys, Avoid: r.avoid,
+		Boot: n.member.Boot, Seq: seq, Keys: a.Keys, Avoid: r.avoid, Last: a.Last,
 	}})
 	m.later(r, homeTimeout, func() {
 		if n.asks[seq] == r {
