@@ -13,14 +13,17 @@
 //  3. Eviction hides the block first, then deletes its index entry and its container. A
 //     reader that has the container open reads on, and reads the right bytes.
 //
-// Nothing is synced per block: a cache may lose its tail. The index is written through to
-// the kernel every FlushInterval. After a crash each block the index shows is read back
-// with its sums, or dropped when it is read. Container names are never used twice, so
+// Nothing is synced per block: a cache may lose its tail. But when Put returns, the kernel
+// has the block and its index entry, so the death of the process loses none. After a power
+// loss, which loses at most what was put in the last FlushInterval and what the kernel had
+// not written, each block the index shows is read back with its sums, or dropped when it
+// is read; one without a container is dropped as never put. Container names are never used twice, so
 // what an earlier process left behind is told from what this one writes, and is removed
 // in the background.
 //
 // A disk that fails to write (full from outside, EIO, read-only) admits nothing until a
-// trial write succeeds; its blocks are read on.
+// trial write succeeds; its blocks are read on. One that fails when it is opened is the
+// same; its blocks are there at once if its index can be read, else when it has healed.
 //
 // The store never keeps data passed to it. What it returns belongs to the caller, but
 // for Section.Sums, which is shared and must not be modified.
@@ -81,7 +84,7 @@ type Config struct {
 	OpenFiles int
 	// IndexCacheBytes bounds the indexes' block cache over all disks. Default 32 MiB.
 	IndexCacheBytes int64
-	// FlushInterval is how much of its tail the index may lose in a crash. Default 1s.
+	// FlushInterval is how much of its tail the index may lose in a power loss. Default 1s.
 	FlushInterval time.Duration
 	// RetryInterval is the time between trial writes to a disk that failed. Default 10s.
 	RetryInterval time.Duration
@@ -168,7 +171,7 @@ type Stats struct {
 	Hits, Misses  uint64 // reads and sections that found their block, and that did not
 	Puts          uint64 // blocks written
 	Evictions     uint64 // blocks given up for room
-	Corrupt       uint64 // blocks dropped because they were bad or missing on disk
+	Corrupt       uint64 // blocks dropped because they were bad or vanished from disk
 	Disks         []DiskStats
 }
 

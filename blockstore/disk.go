@@ -1,12 +1,10 @@
 package blockstore
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,24 +28,33 @@ type disk struct {
 	handles   *handles
 	claims    *claims
 	onEvict   func([]shoal.Key)
+	elsewhere func(shoal.Key) bool             // whether another disk shows a block
+	spawn     func(func(quit <-chan struct{})) // runs a goroutine that the store waits for
 	log       *slog.Logger
-	lock      *os.File
-	first     uint64        // containers below it are of earlier runs
 	kick      chan struct{} // wakes run to evict; holds one
 	scratch   sync.Pool     // of *[shoal.ChunkSize]byte
 	evictions atomic.Uint64
 	corrupt   atomic.Uint64
+
+	// Of Open, then of run.
+	lock        *os.File // nil if not even that could be had
+	prepared    bool     // the directory is laid out for this run
+	loaded      bool     // its blocks are in memory
+	scanStarted bool
 
 	mu       sync.Mutex // guards the fields below
 	freed    sync.Cond  // on mu: room was made, or the disk failed
 	slots    slots
 	table    table
 	policy   policy.Policy
+	first    uint64 // containers below it are of earlier runs; 0 until known
 	next     uint64 // container name
+	scanned  bool   // the blocks of earlier runs had their containers
 	used     int64  // bytes of visible blocks and of those on their way out
 	leaving  int64  // the part of used that is on its way out
 	reserved int64  // bytes of blocks being written
 	err      error  // why nothing is admitted
+	stranded []slot // dropped, but their containers are there still; in used
 }
 
 // add shows block s, which the policy learns of later or now. Holds mu.
@@ -85,38 +92,6 @@ func (d *disk) lookup(key shoal.Key, touch bool) (slot, bool) {
 func (d *disk) shows(s slot) bool {
 	now, ok := d.lookup(s.key, false)
 	return ok && now.container == s.container
-}
-
-// load fills memory from the index, without reading a container. Blocks of which skip
-// says true are deleted. The oldest container comes first in the policy's order.
-func (d *disk) load(skip func(shoal.Key) bool) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var unwanted []shoal.Key
-	err := d.index.load(func(s slot) {
-		if skip(s.key) || s.container >= d.first {
-			unwanted = append(unwanted, s.key)
-			return
-		}
-		d.add(s)
-	})
-	if err != nil {
-		return fmt.Errorf("disk %s: %w", d.path, err)
-	}
-	order := make([]uint32, d.slots.used)
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(a, b uint32) int {
-		return cmp.Compare(d.slots.at(a).container, d.slots.at(b).container)
-	})
-	for _, i := range order {
-		d.policy.Insert(i, policy.Item{SizeBytes: d.slots.at(i).occupied()})
-	}
-	if len(unwanted) == 0 {
-		return nil
-	}
-	return d.index.delete(unwanted...)
 }
 
 // put writes a block that is not on this disk. The caller has claimed its key.
@@ -180,7 +155,7 @@ func (d *disk) reserve(length int) (container uint64, err error) {
 		switch {
 		case len(victims) > 0:
 			d.mu.Unlock()
-			d.evicted(victims)
+			_ = d.evicted(victims) // if not, the disk has failed
 			d.mu.Lock()
 		case busy != nil:
 			d.mu.Unlock()

@@ -46,7 +46,9 @@ func (d *disk) evict(quit <-chan struct{}) {
 		d.mu.Unlock()
 		switch {
 		case len(victims) > 0:
-			d.evicted(victims)
+			if !d.evicted(victims) {
+				return // more would only be hidden
+			}
 		case busy != nil:
 			<-busy
 		default:
@@ -75,39 +77,78 @@ func (d *disk) pop(need int64) (victims []slot, busy <-chan struct{}) {
 	return victims, busy
 }
 
-// evicted drops blocks that pop gave and counts them.
-func (d *disk) evicted(victims []slot) {
+// evicted drops blocks that pop gave and counts them. It reports whether all their room
+// is free.
+func (d *disk) evicted(victims []slot) bool {
 	d.evictions.Add(uint64(len(victims)))
-	d.drop(victims, d.onEvict)
+	return d.drop(victims, d.onEvict)
 }
 
 // drop deletes hidden blocks whose keys are claimed: index first, so that a crash between
 // the two leaves a container to clean up and not an entry without one. Then it tells of
-// them and releases the claims.
-func (d *disk) drop(gone []slot, tell func([]shoal.Key)) {
+// them and releases the claims. A container it cannot remove goes on the list of stranded
+// ones, and its room stays in use; then drop returns false.
+func (d *disk) drop(gone []slot, tell func([]shoal.Key)) bool {
 	keys := make([]shoal.Key, len(gone))
 	total := int64(0)
 	for i, s := range gone {
 		keys[i] = s.key
 		total += s.occupied()
+		d.handles.forget(s.container)
 	}
 	if err := d.index.delete(keys...); err != nil {
 		_ = d.blame(err)
 	}
-	for _, s := range gone {
-		d.handles.forget(s.container)
-		err := d.files.Remove(containerPath(d.path, s.container))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			_ = d.blame(err)
-		}
+	stranded, freed, err := d.remove(gone)
+	if err != nil {
+		_ = d.blame(err)
 	}
 	d.mu.Lock()
-	d.used -= total
+	d.used -= freed
 	d.leaving -= total
+	d.stranded = append(d.stranded, stranded...)
 	d.freed.Broadcast()
 	d.mu.Unlock()
 	tell(keys)
 	d.claims.release(keys...)
+	return len(stranded) == 0
+}
+
+// remove removes the containers of blocks. It returns those it could not, what room the
+// others gave, and the first error.
+func (d *disk) remove(gone []slot) (stranded []slot, freed int64, first error) {
+	for _, s := range gone {
+		err := d.files.Remove(containerPath(d.path, s.container))
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			freed += s.occupied()
+			continue
+		}
+		stranded = append(stranded, s)
+		if first == nil {
+			first = err
+		}
+	}
+	return stranded, freed, first
+}
+
+// removeStranded tries again what drop could not remove.
+func (d *disk) removeStranded() {
+	d.mu.Lock()
+	gone := d.stranded
+	d.stranded = nil
+	d.mu.Unlock()
+	if len(gone) == 0 {
+		return
+	}
+	stranded, freed, err := d.remove(gone)
+	d.mu.Lock()
+	d.used -= freed
+	d.stranded = append(d.stranded, stranded...)
+	d.freed.Broadcast()
+	d.mu.Unlock()
+	if err != nil {
+		d.log.Debug("disk still keeps evicted containers", "disk", d.path, "containers", len(stranded), "err", err)
+	}
 }
 
 // take drops the block of s if it is still the one that is visible, and reports whether it
@@ -135,6 +176,10 @@ func (d *disk) takeBad(s slot, cause error) {
 	}
 }
 
+// takeMissing drops a block of an earlier run whose container was not there when this one
+// began: a crash kept the entry, not the container, or not that both were deleted.
+func (d *disk) takeMissing(s slot) bool { return d.take(s, d.onEvict) }
+
 // flush makes the index durable, if it was written to.
 func (d *disk) flush() {
 	if err := d.index.flush(); err != nil && d.healthy() {
@@ -149,9 +194,9 @@ func (d *disk) healthy() bool {
 }
 
 // retry admits blocks again if the disk takes a trial write. An index that broke is opened
-// again and given the blocks in memory, so that none is lost. What was dropped while it
-// was broken may reappear in it: the next run finds that without a container.
+// again and made to hold the blocks in memory, so that none is lost.
 func (d *disk) retry() {
+	d.removeStranded()
 	if d.healthy() {
 		return
 	}
@@ -167,6 +212,9 @@ func (d *disk) retry() {
 }
 
 func (d *disk) trial() error {
+	if err := d.prepare(); err != nil {
+		return err
+	}
 	path := filepath.Join(d.path, containersDir, "trial")
 	if err := d.files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("trial write: %w", err)
@@ -177,10 +225,37 @@ func (d *disk) trial() error {
 	if err := d.files.Remove(path); err != nil {
 		return fmt.Errorf("trial write: %w", err)
 	}
-	if d.index.err() == nil {
-		return nil
+	if d.index.err() != nil {
+		if err := d.index.open(); err != nil {
+			return err
+		}
+		if d.loaded {
+			if err := d.restore(); err != nil {
+				return err
+			}
+		}
 	}
-	if err := d.index.reopen(); err != nil {
+	if !d.loaded {
+		if err := d.adopt(); err != nil {
+			return err
+		}
+	}
+	d.startScan()
+	return nil
+}
+
+// restore makes the index hold the blocks in memory and no others.
+func (d *disk) restore() error {
+	var gone []shoal.Key
+	err := d.index.load(func(s slot) {
+		if !d.shows(s) {
+			gone = append(gone, s.key)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.index.delete(gone...); err != nil {
 		return err
 	}
 	for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {

@@ -3,8 +3,6 @@ package blockstore
 import (
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +41,13 @@ func (f *faultyFiles) Remove(name string) error {
 		return &fs.PathError{Op: "remove", Path: name, Err: err}
 	}
 	return f.osFiles.Remove(name)
+}
+
+func (f *faultyFiles) List(dir string) ([]string, error) {
+	if err := f.fault("list", dir); err != nil {
+		return nil, &fs.PathError{Op: "list", Path: dir, Err: err}
+	}
+	return f.osFiles.List(dir)
 }
 
 type faultyFile struct {
@@ -181,6 +186,33 @@ func TestIndexFaults(t *testing.T) {
 	}
 }
 
+// TestIndexForgetsDropped checks that a block dropped while the index was broken is not in
+// it after the disk has healed.
+func TestIndexForgetsDropped(t *testing.T) {
+	cfg := oneDisk(fastDir(t), 1<<20)
+	cfg.files = &faultyFiles{fault: func(op, _ string) error {
+		if op == "list" { // no scan finds it out
+			return unix.EIO
+		}
+		return nil
+	}}
+	s := openTest(t, cfg)
+	put(t, s, testKey(1), randomBytes(1, 1000))
+	put(t, s, testKey(2), randomBytes(2, 1000))
+	s.disks[0].index.fs.freeze(unix.EIO)
+	if err := s.Remove(testKey(1)); err != nil {
+		t.Fatal(err)
+	}
+	s.disks[0].retry()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, cfg)
+	if s.Has(testKey(1)) || !s.Has(testKey(2)) {
+		t.Errorf("after a restart: has the dropped block %v, the other %v; want false, true", s.Has(testKey(1)), s.Has(testKey(2)))
+	}
+}
+
 // breakIndex puts and syncs until that fails, and returns the last block tried.
 func breakIndex(t *testing.T, s *Store) uint32 {
 	t.Helper()
@@ -214,21 +246,7 @@ func checkAll(t *testing.T, s *Store) (n int) {
 
 // TestTmpfsFull fills a real file system beyond what it has.
 func TestTmpfsFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root to mount a tmpfs")
-	}
-	dir := filepath.Join(fastDir(t), "tmpfs")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("shoal-test", dir, "tmpfs", 0, "size=32m"); err != nil {
-		t.Skipf("SKIPPED: cannot mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	dir := mountTmpfs(t)
 	s := openTest(t, oneDisk(dir, 1<<30))
 	var full error
 	blocks := uint32(0)

@@ -2,8 +2,10 @@ package blockstore
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,9 +16,14 @@ import (
 // the disk and all of it seems to succeed: what is on disk stays as a crash at that
 // moment would have left it, and the one who writes is not told. Its owner asks frozen,
 // and throws the writer away. Reads go on.
+//
+// Pebble's logs it keeps apart: a logFile is synced by syncLogs and by its Close only.
 type frozenFS struct {
 	vfs.FS
 	fault atomic.Pointer[error]
+
+	mu   sync.Mutex // guards the field below
+	logs map[*logFile]struct{}
 }
 
 // frozen returns the error that stopped the writes, or nil.
@@ -64,9 +71,39 @@ func (f *frozenFS) file(open func() (vfs.File, error)) (vfs.File, error) {
 	return file, nil
 }
 
+// log is file for what may be a log, by its category.
+func (f *frozenFS) log(c vfs.DiskWriteCategory, open func() (vfs.File, error)) (vfs.File, error) {
+	file, err := f.file(open)
+	opened, ok := file.(frozenFile)
+	if c != "pebble-wal" || !ok {
+		return file, err
+	}
+	l := &logFile{frozenFile: opened}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.logs == nil {
+		f.logs = make(map[*logFile]struct{})
+	}
+	f.logs[l] = struct{}{}
+	return l, nil
+}
+
+// syncLogs makes durable what was written to the logs. It waits for no writer.
+func (f *frozenFS) syncLogs() {
+	f.mu.Lock()
+	logs := make([]*logFile, 0, len(f.logs))
+	for l := range f.logs {
+		logs = append(logs, l)
+	}
+	f.mu.Unlock()
+	for _, l := range logs {
+		l.sync()
+	}
+}
+
 // Create creates a file.
 func (f *frozenFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.file(func() (vfs.File, error) { return f.FS.Create(name, c) })
+	return f.log(c, func() (vfs.File, error) { return f.FS.Create(name, c) })
 }
 
 // OpenReadWrite opens a file for writing.
@@ -76,7 +113,7 @@ func (f *frozenFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...v
 
 // ReuseForWrite renames a file and opens it for writing.
 func (f *frozenFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.file(func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
+	return f.log(c, func() (vfs.File, error) { return f.FS.ReuseForWrite(from, to, c) })
 }
 
 // OpenDir opens a directory, to sync it.
@@ -112,6 +149,14 @@ func (f *frozenFS) Rename(from, to string) error {
 func (f *frozenFS) MkdirAll(dir string, perm os.FileMode) error {
 	f.do(func() error { return f.FS.MkdirAll(dir, perm) })
 	return nil
+}
+
+// Lock locks a file against other processes. Frozen, it only seems to.
+func (f *frozenFS) Lock(name string) (io.Closer, error) {
+	if f.frozen() != nil {
+		return deadFile{}, nil
+	}
+	return f.FS.Lock(name)
 }
 
 // Unwrap returns the file system below.

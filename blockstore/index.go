@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-mesh/shoal"
 )
@@ -36,21 +37,48 @@ type index struct {
 // errIndexClosed reports that the index is closed, or could not be opened again.
 var errIndexClosed = errors.New("index is closed")
 
-// openIndex opens or makes the index in dir. One that is damaged beyond opening is begun
-// anew: the disk's blocks are lost, and a cache can bear that.
-func openIndex(dir string, base vfs.FS, cache *pebble.Cache, log *slog.Logger) (*index, error) {
-	x := &index{dir: dir, base: base, cache: cache, log: log}
+// open opens or makes the index, at first or after it broke. One that is damaged beyond
+// opening is begun anew: the disk's blocks are lost, and a cache can bear that. A device
+// that fails is no sign of damage.
+func (x *index) open() error {
 	err := x.reopen()
-	if err != nil && pebble.IsCorruptionError(err) {
-		log.Error("cache index is damaged, beginning with an empty one", "dir", dir, "err", err)
-		if err = base.RemoveAll(dir); err == nil {
+	if err != nil && pebble.IsCorruptionError(err) && !deviceFault(err) {
+		x.log.Error("cache index is damaged, beginning with an empty one", "dir", x.dir, "err", err)
+		if err = x.base.RemoveAll(x.dir); err == nil {
 			err = x.reopen()
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open index %s: %w", dir, err)
+		return fmt.Errorf("open index %s: %w", x.dir, err)
 	}
-	return x, nil
+	return nil
+}
+
+// deviceFault reports whether an error is of the disk rather than of what is on it.
+func deviceFault(err error) bool {
+	for _, fault := range []error{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, fault) {
+			return true
+		}
+	}
+	return false
+}
+
+// peek is load of an index that is not open, without a write to the disk.
+func (x *index) peek(visit func(slot)) (err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	defer recoverTo(&err)
+	x.shut()
+	x.fs = &frozenFS{FS: x.base}
+	x.fs.freeze(errIndexClosed)
+	opts := x.options()
+	opts.ReadOnly = true
+	db, err := pebble.Open(x.dir, opts)
+	if err != nil {
+		return fmt.Errorf("open index %s for reading: %w", x.dir, err)
+	}
+	return errors.Join(loadFrom(db, visit), db.Close())
 }
 
 // reopen opens the index after it broke. What was set and deleted meanwhile is not in it.
@@ -60,30 +88,51 @@ func (x *index) reopen() (err error) {
 	if x.closed {
 		return errIndexClosed
 	}
+	defer func() {
+		if fault := x.fault(); err != nil && fault != nil && !errors.Is(err, fault) {
+			err = fmt.Errorf("%w: %w", fault, err) // the cause of what Pebble met
+		}
+	}()
 	defer recoverTo(&err)
-	if x.db != nil {
-		db := x.db
-		x.db = nil
-		x.fs.freeze(errIndexClosed)
-		_ = db.Close() // what it could not write it says again
-	}
+	x.shut()
 	x.fs = &frozenFS{FS: x.base}
 	db, err := pebble.Open(x.dir, x.options())
 	if err != nil {
-		return errors.Join(x.fs.frozen(), err)
+		return err
 	}
 	x.db = db
 	return x.fs.frozen()
 }
 
+// fault returns what stopped the writes, or nil. Holds mu.
+func (x *index) fault() error {
+	if x.fs == nil {
+		return nil
+	}
+	return x.fs.frozen()
+}
+
+// shut closes a database that broke. Holds mu.
+func (x *index) shut() {
+	if x.db == nil {
+		return
+	}
+	db := x.db
+	x.db = nil
+	x.fs.freeze(errIndexClosed)
+	_ = db.Close() // what it could not write it says again
+}
+
 func (x *index) options() *pebble.Options {
 	return &pebble.Options{
-		FS:                 x.fs,
-		Cache:              x.cache,
-		MemTableSize:       8 << 20,
-		MaxOpenFiles:       256,
-		FormatMajorVersion: pebble.FormatNewest,
-		Logger:             indexLogger{x.log},
+		FS:           x.fs,
+		Cache:        x.cache,
+		MemTableSize: 8 << 20,
+		MaxOpenFiles: 256,
+		Logger:       indexLogger{x.log},
+		// FormatMajorVersion stays the lowest: later ones note in the log how much of it
+		// was synced, which logFile makes untrue, and take a log torn before there by a
+		// power loss for a damaged one.
 	}
 }
 
@@ -136,15 +185,15 @@ func (x *index) write(fill func(*pebble.Batch) error) (err error) {
 		return fmt.Errorf("write index: %w", err)
 	}
 	defer recoverTo(&err)
-	x.dirty.Store(true)
 	b := x.db.NewBatch()
 	defer func() { _ = b.Close() }()
 	if err := fill(b); err != nil {
 		return fmt.Errorf("write index: %w", err)
 	}
-	if err := b.Commit(pebble.NoSync); err != nil {
+	if err := b.Commit(pebble.Sync); err != nil { // a logFile does not wait for the disk
 		return fmt.Errorf("write index: %w", err)
 	}
+	x.dirty.Store(true) // from here on flush finds it in the log
 	return x.fs.frozen()
 }
 
@@ -158,10 +207,7 @@ func (x *index) flush() (err error) {
 	if !x.dirty.Swap(false) {
 		return nil
 	}
-	defer recoverTo(&err)
-	if err := x.db.LogData(nil, pebble.Sync); err != nil {
-		return fmt.Errorf("flush index: %w", err)
-	}
+	x.fs.syncLogs()
 	return x.fs.frozen()
 }
 
@@ -169,8 +215,15 @@ func (x *index) flush() (err error) {
 func (x *index) load(visit func(slot)) (err error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	if x.db == nil {
+		return errIndexClosed
+	}
 	defer recoverTo(&err)
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{blockPrefix}, UpperBound: []byte{blockPrefix + 1}})
+	return loadFrom(x.db, visit)
+}
+
+func loadFrom(db *pebble.DB, visit func(slot)) error {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{blockPrefix}, UpperBound: []byte{blockPrefix + 1}})
 	if err != nil {
 		return fmt.Errorf("read index: %w", err)
 	}
@@ -200,10 +253,7 @@ func (x *index) close() (err error) {
 	defer recoverTo(&err)
 	db := x.db
 	x.db = nil
-	if err := db.LogData(nil, pebble.Sync); err != nil {
-		return errors.Join(err, db.Close())
-	}
-	return errors.Join(db.Close(), x.fs.frozen())
+	return errors.Join(db.Close(), x.fs.frozen()) // closing the log syncs it
 }
 
 // blockPrefix begins the index keys of blocks; others are left for later.

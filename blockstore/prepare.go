@@ -27,21 +27,33 @@ const (
 // bootShift is the bits of a container name below the boot count: 10^12 blocks a run.
 const bootShift = 40
 
-// prepare locks the cache directory at root, makes or checks its layout, and returns the
-// lock and the first container name of this run: no earlier run used it or a higher one.
-func prepare(root string) (lock *os.File, firstContainer uint64, err error) {
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, 0, explain(root, err)
+// prepare locks the cache directory, makes or checks its layout, and sets the first
+// container name of this run: no earlier run used it or a higher one. What it did it does
+// not do again.
+func (d *disk) prepare() (err error) {
+	if d.prepared {
+		return nil
 	}
-	lock, err = lockDir(root)
+	if d.lock == nil {
+		if err := os.MkdirAll(d.path, 0o700); err != nil {
+			return explain(d.path, err)
+		}
+		if d.lock, err = lockDir(d.path); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(lockPath(d.path), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600); err != nil {
+		return explain(d.path, err)
+	}
+	boots, err := layout(d.path)
 	if err != nil {
-		return nil, 0, err
+		return explain(d.path, err)
 	}
-	boots, err := layout(root)
-	if err != nil {
-		return nil, 0, errors.Join(explain(root, err), lock.Close())
-	}
-	return lock, boots << bootShift, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.first, d.next = boots<<bootShift, boots<<bootShift
+	d.prepared = true
+	return nil
 }
 
 // layout makes or checks what is in root, and returns the number of this run.
@@ -49,19 +61,11 @@ func layout(root string) (boots uint64, err error) {
 	if err := checkFormat(root); err != nil {
 		return 0, err
 	}
-	path := filepath.Join(root, "BOOTS")
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if boots, err = readBoots(root); err != nil {
 		return 0, err
 	}
-	if err == nil {
-		boots, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64-bootShift)
-		if err != nil {
-			return 0, fmt.Errorf("%w: %s: %w; empty the directory", ErrFormat, path, err)
-		}
-	}
 	boots++
-	if err := writeFile(path, fmt.Sprintf("%d\n", boots)); err != nil {
+	if err := writeFile(bootsPath(root), fmt.Sprintf("%d\n", boots)); err != nil {
 		return 0, err
 	}
 	for i := range containerDirs {
@@ -72,37 +76,71 @@ func layout(root string) (boots uint64, err error) {
 	return boots, nil
 }
 
+func lockPath(root string) string { return filepath.Join(root, "LOCK") }
+
+func bootsPath(root string) string { return filepath.Join(root, "BOOTS") }
+
+// readBoots returns the number of the last run; 0 when there was none.
+func readBoots(root string) (boots uint64, err error) {
+	b, err := os.ReadFile(bootsPath(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	boots, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64-bootShift)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w; empty the directory", ErrFormat, bootsPath(root), err)
+	}
+	return boots, nil
+}
+
 // checkFormat refuses a layout of another version, and marks an empty directory with
 // this one.
 func checkFormat(root string) error {
+	found, err := readFormat(root)
+	if err != nil || found {
+		return err
+	}
+	return writeFile(filepath.Join(root, "FORMAT"), fmt.Sprintf("%s%d\n", formatPrefix, format))
+}
+
+// readFormat is checkFormat without the mark; found is false for an empty directory.
+func readFormat(root string) (found bool, err error) {
 	path := filepath.Join(root, "FORMAT")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Join(root, "index")); err == nil {
-			return fmt.Errorf("%w: %s has an index but no FORMAT file; empty the directory", ErrFormat, root)
+			return false, fmt.Errorf("%w: %s has an index but no FORMAT file; empty the directory", ErrFormat, root)
 		}
-		return writeFile(path, fmt.Sprintf("%s%d\n", formatPrefix, format))
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	text, ok := strings.CutPrefix(strings.TrimSpace(string(b)), formatPrefix)
 	version, err := strconv.Atoi(text)
 	if !ok || err != nil {
-		return fmt.Errorf("%w: %s is not a block store's; choose another cache directory", ErrFormat, path)
+		return true, fmt.Errorf("%w: %s is not a block store's; choose another cache directory", ErrFormat, path)
 	}
 	if version != format {
-		return fmt.Errorf("%w: %s is version %d and this agent knows %d; "+
+		return true, fmt.Errorf("%w: %s is version %d and this agent knows %d; "+
 			"run an agent that knows it, or empty the directory", ErrFormat, path, version, format)
 	}
-	return nil
+	return true, nil
 }
 
 // lockDir takes the directory for this process. The kernel lets it go when the process
-// ends, however it ends.
+// ends, however it ends. A lock file that can only be read will do.
 func lockDir(root string) (*os.File, error) {
-	path := filepath.Join(root, "LOCK")
+	path := lockPath(root)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
+		if readable, rerr := os.Open(path); rerr == nil {
+			f, err = readable, nil
+		}
+	}
 	if err != nil {
 		return nil, explain(root, err)
 	}
@@ -117,12 +155,6 @@ func lockDir(root string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("%w: %s belongs to the running agent with pid %s; stop it or choose another cache directory",
 			ErrLocked, root, pid)
-	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(explain(root, err), f.Close())
-	}
-	if _, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0); err != nil {
-		return nil, errors.Join(explain(root, err), f.Close())
 	}
 	return f, nil
 }

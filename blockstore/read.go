@@ -131,11 +131,24 @@ func (d *disk) judge(s slot, cause error) (again bool, err error) {
 		return false, cause
 	case errors.Is(cause, fs.ErrNotExist) && !d.shows(s):
 		return true, nil
+	case errors.Is(cause, fs.ErrNotExist) && d.mayMiss(s):
+		if d.takeMissing(s) {
+			d.log.Info("dropped a block without a container", "disk", d.path, "key", s.key.String(), "container", s.container)
+		}
+		return true, nil
 	case errors.Is(cause, unix.EIO):
 		_ = d.blame(cause)
 	}
 	d.takeBad(s, cause)
 	return false, fmt.Errorf("%w: %w", ErrCorrupt, cause)
+}
+
+// mayMiss reports whether the container of s may have been missing since before this run:
+// until the scan after open has looked for it.
+func (d *disk) mayMiss(s slot) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return s.container < d.first && !d.scanned
 }
 
 // A Section is an open block whose chunks are read one by one, not verified: it is for a

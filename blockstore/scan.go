@@ -6,6 +6,16 @@ import (
 	"slices"
 )
 
+// startScan starts the scan, once. Called before anything is put.
+func (d *disk) startScan() {
+	if d.scanStarted {
+		return
+	}
+	d.scanStarted = true
+	known := d.known()
+	d.spawn(func(quit <-chan struct{}) { d.scan(quit, known) })
+}
+
 // known returns the containers that the index showed at open, in order. Called before
 // anything is put.
 func (d *disk) known() []uint64 {
@@ -52,6 +62,9 @@ func (d *disk) scan(quit <-chan struct{}, known []uint64) {
 	}
 	if !failed {
 		d.dropMissing(known, there)
+		d.mu.Lock()
+		d.scanned = true
+		d.mu.Unlock()
 	}
 }
 
@@ -77,8 +90,6 @@ func (d *disk) sweep(dir string, names []string, known []uint64, there []bool) (
 	return removed, errors.Join(errs...)
 }
 
-var errMissing = errors.New("container is missing")
-
 // dropMissing drops the visible blocks whose container was known but is not there.
 func (d *disk) dropMissing(known []uint64, there []bool) {
 	missing := make(map[uint64]bool)
@@ -90,14 +101,18 @@ func (d *disk) dropMissing(known []uint64, there []bool) {
 	if len(missing) == 0 {
 		return
 	}
+	dropped := 0
 	for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {
 		for _, s := range blocks {
-			if missing[s.container] {
-				d.takeBad(s, errMissing)
+			if missing[s.container] && d.takeMissing(s) {
+				dropped++
 			}
 		}
 		if next == 0 {
-			return
+			break
 		}
+	}
+	if dropped > 0 {
+		d.log.Info("dropped blocks without a container", "disk", d.path, "blocks", dropped)
 	}
 }

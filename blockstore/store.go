@@ -34,8 +34,9 @@ type Store struct {
 }
 
 // Open opens the cache directories, making what is missing, and returns a running Store
-// with the blocks that are in them. The caller must Close it. Errors: ErrLocked, ErrFormat,
-// fs.ErrPermission, and whatever else the directories suffer from.
+// with the blocks that are in them. The caller must Close it. A disk that fails is kept
+// for when it heals: see Stats. Errors: ErrLocked, ErrFormat, fs.ErrPermission, and if all
+// disks fail, what they suffer from.
 func Open(cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -45,49 +46,56 @@ func Open(cfg Config) (*Store, error) {
 		cfg: cfg, claims: newClaims(), cache: pebble.NewCache(cfg.IndexCacheBytes), quit: make(chan struct{}),
 	}
 	for i := range cfg.Disks {
-		if err := s.openDisk(i); err != nil {
+		s.disks = append(s.disks, s.newDisk(i))
+	}
+	var failed error
+	healthy := 0
+	for _, d := range s.disks {
+		fatal, err := d.open()
+		switch {
+		case fatal:
 			return nil, errors.Join(fmt.Errorf("blockstore: %w", err), s.Close())
+		case err == nil:
+			healthy++
+		case failed == nil:
+			failed = err
+		default:
+			failed = fmt.Errorf("%w; %w", failed, err)
 		}
 	}
+	if healthy == 0 {
+		return nil, errors.Join(fmt.Errorf("blockstore: %w", failed), s.Close())
+	}
 	for _, d := range s.disks {
-		known := d.known()
+		if d.healthy() {
+			d.startScan()
+			d.wake() // the limit may be lower than it was
+		}
 		s.wg.Go(func() { d.run(s.quit, cfg.FlushInterval, cfg.RetryInterval) })
-		s.wg.Go(func() { d.scan(s.quit, known) })
-		d.wake() // the limit may be lower than it was
 	}
 	return s, nil
 }
 
-// openDisk opens disk number i and loads what is on it.
-func (s *Store) openDisk(i int) error {
+// newDisk returns disk number i, not open yet.
+func (s *Store) newDisk(i int) *disk {
 	path, size := filepath.Clean(s.cfg.Disks[i].Path), s.cfg.Disks[i].SizeBytes
-	lock, first, err := prepare(path)
-	if err != nil {
-		return err
-	}
-	x, err := openIndex(filepath.Join(path, "index"), s.cfg.indexFS, s.cache, s.cfg.Logger)
-	if err != nil {
-		return errors.Join(explain(path, err), lock.Close())
-	}
 	d := &disk{
 		path: path, capacity: size,
 		high: int64(s.cfg.High * float64(size)), low: int64(s.cfg.Low * float64(size)),
-		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files, index: x,
+		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files,
+		index:   &index{dir: filepath.Join(path, "index"), base: s.cfg.indexFS, cache: s.cache, log: s.cfg.Logger},
 		handles: newHandles(max(1, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims,
-		onEvict: s.cfg.OnEvict, log: s.cfg.Logger, lock: lock, first: first, next: first,
-		kick: make(chan struct{}, 1), policy: s.cfg.Policy(),
+		onEvict: s.cfg.OnEvict, log: s.cfg.Logger, kick: make(chan struct{}, 1), policy: s.cfg.Policy(),
 	}
+	d.elsewhere = func(key shoal.Key) bool {
+		other, _, ok := s.find(key, false)
+		return ok && other != d
+	}
+	d.spawn = func(f func(<-chan struct{})) { s.wg.Go(func() { f(s.quit) }) }
 	d.scratch.New = func() any { return new([shoal.ChunkSize]byte) }
 	d.freed.L = &d.mu
 	d.table.slots = &d.slots
-	others := slices.Clone(s.disks)
-	s.disks = append(s.disks, d)
-	return d.load(func(key shoal.Key) bool {
-		return slices.ContainsFunc(others, func(o *disk) bool {
-			_, ok := o.lookup(key, false)
-			return ok
-		})
-	})
+	return d
 }
 
 // enter begins a call; it fails once the store is closed.
@@ -369,7 +377,9 @@ func (s *Store) Close() error {
 		if err := d.index.close(); err != nil {
 			errs = append(errs, fmt.Errorf("close disk %s: %w", d.path, err))
 		}
-		errs = append(errs, d.lock.Close())
+		if d.lock != nil {
+			errs = append(errs, d.lock.Close())
+		}
 	}
 	s.cache.Unref()
 	return errors.Join(errs...)
