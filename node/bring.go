@@ -212,18 +212,27 @@ func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, len
 		return err
 	}
 	defer func() { _ = body.Close() }() // only read from: nothing is lost
-	for i := ft.next(); i < len(ft.sums); i++ {
-		n, err := io.ReadFull(body, ft.chunk(i))
+	filled := ft.next() * shoal.ChunkSize
+	for i := ft.next(); i < len(ft.sums); {
+		// As much as has come in at once, rather than a call for each chunk.
+		n, err := body.Read(ft.buf[filled:min(ft.length, filled+readAtOnce)])
+		filled += n
 		r.stats.bytes[shoal.TierUFS].Add(int64(n))
-		if err != nil {
-			return fmt.Errorf("bytes %d+%d: %w", off, length, err)
+		for ; i < len(ft.sums) && filled >= min(ft.length, (i+1)*shoal.ChunkSize); i++ {
+			ft.land(i, shoal.ChunkSum(ft.key, i, ft.chunk(i)), shoal.TierUFS)
 		}
-		if err := ft.land(i, shoal.ChunkSum(ft.key, i, ft.chunk(i)), shoal.TierUFS); err != nil {
-			return err
+		if err != nil && i < len(ft.sums) {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("bytes %d+%d: %w", off, length, err)
 		}
 	}
 	return nil
 }
+
+// readAtOnce is how many bytes one read of a UFS's stream asks for.
+const readAtOnce = 1 << 20
 
 // A sink lands the chunks of one peer transfer.
 type sink struct {
@@ -253,10 +262,11 @@ func (s *sink) Arrived(i int, sum shoal.Sum) error {
 			return fmt.Errorf("block %v: sum %08x, want %08x: %w", s.key, got, s.announced, errBadBlock)
 		}
 	}
-	if err := s.land(i, sum, shoal.TierPeer); err != nil {
+	if err := s.check(i, sum); err != nil {
 		s.stats.badChunks.Add(1)
 		return err
 	}
+	s.land(i, sum, shoal.TierPeer)
 	s.stats.bytes[shoal.TierPeer].Add(int64(len(s.chunk(i))))
 	return nil
 }

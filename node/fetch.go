@@ -68,22 +68,26 @@ func (f *fetch) next() int {
 	return f.landed
 }
 
-// land publishes chunk i, whose bytes are in place, once they match sum. Chunks land in
-// order; a source that skips one, or brings a bad one, is refused.
-func (f *fetch) land(i int, sum shoal.Sum, tier shoal.Tier) error {
+// check reports whether chunk i, whose bytes are in place, may be landed with sum: whether
+// it matches, and is the next one. What came from a peer must be checked.
+func (f *fetch) check(i int, sum shoal.Sum) error {
 	if got := shoal.ChunkSum(f.key, i, f.chunk(i)); got != sum {
 		return fmt.Errorf("chunk %d of %v: sum %08x, want %08x: %w", i, f.key, got, sum, errBadChunk)
 	}
+	if want := f.next(); i != want {
+		return fmt.Errorf("chunk %d of %v out of order, want %d: %w", i, f.key, want, errBadChunk)
+	}
+	return nil
+}
+
+// land publishes chunk i, the next one, whose bytes are in place and sum to sum.
+func (f *fetch) land(i int, sum shoal.Sum, tier shoal.Tier) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if i != f.landed {
-		return fmt.Errorf("chunk %d of %v out of order, want %d: %w", i, f.key, f.landed, errBadChunk)
-	}
 	f.sums[i] = sum
-	f.landed++
+	f.landed = i + 1
 	f.tier = tier
 	f.wakeLocked()
-	return nil
 }
 
 // finish ends the fetch: err is nil when every chunk has landed.

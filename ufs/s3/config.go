@@ -170,8 +170,9 @@ func newHTTPClient(c Config) *http.Client {
 			IdleConnTimeout:       60 * time.Second,
 			TLSHandshakeTimeout:   c.ConnectTimeout,
 			ResponseHeaderTimeout: c.HeaderTimeout,
-			ReadBufferSize:        256 << 10,
-			DisableCompression:    true, // a file is the bytes S3 stores
+			// A reader of blocks brings larger buffers of its own, which are filled past this one.
+			ReadBufferSize:     16 << 10,
+			DisableCompression: true, // a file is the bytes S3 stores
 		},
 		// A redirect names another region, for which the signature is wrong.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
