@@ -46,7 +46,7 @@ type Config struct {
 	Statfs func() Space
 
 	// ReadAheadKiB is how far the kernel reads ahead in a file that is read in
-	// order; default 4096, at most 65536. Setting it needs root; else it is 128.
+	// order; default 1024, at most 65536. Setting it needs root; else it is 128.
 	ReadAheadKiB int
 	// MaxOpen bounds the open files and directories; beyond it opens fail with
 	// ENFILE. Default 1,000,000.
@@ -79,7 +79,7 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.EntryTimeout, time.Minute)
 	def(&c.AttrTimeout, 24*time.Hour)
 	def(&c.NegativeTimeout, time.Second)
-	def(&c.ReadAheadKiB, 4096)
+	def(&c.ReadAheadKiB, 1024)
 	def(&c.MaxOpen, 1_000_000)
 	def(&c.MaxBackground, 64)
 	def(&c.MaxInflightBytes, 64<<20)

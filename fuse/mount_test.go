@@ -47,8 +47,8 @@ func TestMountRead(t *testing.T) {
 	}
 	m, _ := topmost(all, c.path)
 	ahead, err := os.ReadFile(fmt.Sprintf("/sys/class/bdi/0:%d/read_ahead_kb", m.minor))
-	if err != nil || strings.TrimSpace(string(ahead)) != "4096" {
-		t.Errorf("readahead = %q KiB, %v, want 4096", ahead, err)
+	if err != nil || strings.TrimSpace(string(ahead)) != "1024" {
+		t.Errorf("readahead = %q KiB, %v, want 1024", ahead, err)
 	}
 	total := 0
 	for _, n := range sizes() {
