@@ -22,6 +22,11 @@ func TestOneBucketThreeNodes(t *testing.T) {
 	edges := []int{0, 1, 4*mib - 1, 4 * mib, 4*mib + 1}
 	objects = append(objects, l.upload(t, 2, func(i int) string { return fmt.Sprintf("edge/%d.bin", edges[i]) }, edges...)...)
 	objects = append(objects, l.upload(t, 3, func(int) string { return "big.bin" }, 2*gib)...)
+	sizes := make([]int, 4600)
+	for i := range sizes {
+		sizes[i] = 1000
+	}
+	tiny := l.upload(t, 4, func(i int) string { return fmt.Sprintf("tiny/%04d", i) }, sizes...)
 	for i, n := range l.nodes {
 		n.setTTL("10m") // one listing is fresh for the whole test
 		n.start(t, i+1)
@@ -65,7 +70,7 @@ func TestOneBucketThreeNodes(t *testing.T) {
 			p.mustBe(t, len(objects))
 		}
 	})
-	t.Run("a restarted agent keeps its cache", func(t *testing.T) { testRestart(t, l, objects) })
+	t.Run("a restarted agent keeps its cache", func(t *testing.T) { testRestart(t, l, append(tiny, objects...)) })
 }
 
 // sees waits until the node's agent sees members nodes.
@@ -109,11 +114,6 @@ func testListThenStat(t *testing.T, l *lab) {
 // reads everything there.
 func testRestart(t *testing.T, l *lab, objects []object) {
 	n := l.nodes[1]
-	tiny := make([]int, 4600)
-	for i := range tiny {
-		tiny[i] = 1000
-	}
-	objects = append(objects, l.upload(t, 4, func(i int) string { return fmt.Sprintf("tiny/%04d", i) }, tiny...)...)
 	n.readAll(objects, 35, func() {}).mustBe(t, len(objects))
 	blocks := n.status(t).Cache.Blocks
 	if blocks < 10_000 {
