@@ -83,7 +83,7 @@ type Fetcher struct {
 	store   blocks
 	sources sources
 	cfg     FetcherConfig
-	bufs    sync.Pool // *[]byte of BlockSize
+	bufs    chan []byte // of BlockSize, kept for the next fetch
 	stats   fetchStats
 	latency atomic.Int64 // of a peer's first chunk: moving average in ns
 
@@ -95,12 +95,10 @@ type Fetcher struct {
 
 // NewFetcher returns a Fetcher. The caller must Close it.
 func NewFetcher(where directory, peers transfers, store blocks, from sources, cfg FetcherConfig) *Fetcher {
-	r := &Fetcher{
+	return &Fetcher{
 		where: where, peers: peers, store: store, sources: from, cfg: cfg.withDefaults(),
-		flights: make(map[shoal.Key]*fetch),
+		bufs: make(chan []byte, keptBuffers), flights: make(map[shoal.Key]*fetch),
 	}
-	r.bufs.New = func() any { b := make([]byte, shoal.BlockSize); return &b }
-	return r
 }
 
 // Close gives up all fetches and waits for them to end.
@@ -161,18 +159,31 @@ func (r *Fetcher) newFetch(e shoal.Entry, key shoal.Key) *fetch {
 	}
 }
 
-// allocate gives a fetch its memory, from the pool if it is large.
+// keptBuffers is how many block buffers stay allocated: 64 MiB, what two sequential readers
+// keep busy. A sync.Pool would lose them at each garbage collection, and memory that is new
+// to the process costs more than all that is done with the bytes.
+const keptBuffers = 16
+
+// allocate gives a fetch its memory, and says how to give it back.
 func (r *Fetcher) allocate(ft *fetch) {
 	if ft.length <= shoal.BlockSize/4 {
 		ft.buf = make([]byte, ft.length)
 		return
 	}
-	buf, _ := r.bufs.Get().(*[]byte)
-	ft.buf = (*buf)[:ft.length]
+	var buf []byte
+	select {
+	case buf = <-r.bufs:
+	default:
+		buf = make([]byte, shoal.BlockSize)
+	}
+	ft.buf = buf[:ft.length]
 	uncount := ft.free
 	ft.free = func() {
 		uncount()
-		r.bufs.Put(buf)
+		select {
+		case r.bufs <- buf:
+		default: // enough are kept
+		}
 	}
 }
 
