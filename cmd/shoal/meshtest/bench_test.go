@@ -23,7 +23,7 @@ import (
 // machine in the same minutes. What counts is the ratio; nothing is asserted of it.
 
 // rounds is how often each pair is measured. A figure is the median.
-const rounds = 3
+const rounds = 5
 
 // BenchmarkMesh measures one agent, its mount and a real S3 server as users do, from other
 // processes, and prints a table at the end. -short takes files of an eighth of the size
