@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,6 +31,8 @@ type tree struct {
 	lookups  map[string]int
 	listed   []string // the after of every ReadDir
 	closed   int
+
+	lent atomic.Int64 // reads whose bytes have not been given back
 
 	gate      chan struct{}
 	entered   chan string // names of reads and lookups that block
@@ -171,28 +175,41 @@ type treeFile struct {
 	data []byte
 }
 
-func (f *treeFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+// Read lends what is lendFrom bytes or more, and spoils it once it is given back.
+func (f *treeFile) Read(ctx context.Context, p []byte, off int64) ([]byte, func(), error) {
 	kind, _, _ := strings.Cut(f.name, "-")
 	switch kind {
 	case "gate":
 		if err := f.tree.block(ctx, f.name); err != nil {
-			return 0, err
+			return nil, nil, err
 		}
 	case "eio":
-		return 0, fmt.Errorf("read %s: storage is down", f.name)
+		return nil, nil, fmt.Errorf("read %s: storage is down", f.name)
 	case "stale":
-		return 0, fmt.Errorf("read %s: version changed: %w", f.name, syscall.ESTALE)
+		return nil, nil, fmt.Errorf("read %s: version changed: %w", f.name, syscall.ESTALE)
 	case "short":
-		return copy(p, f.data[off:])/2 + 1, io.EOF
+		return p[:copy(p, f.data[off:])/2+1], nil, io.EOF
 	case "panic":
 		panic("on purpose")
 	}
-	n := copy(p, f.data[min(off, int64(len(f.data))):])
-	if n < len(p) {
-		return n, io.EOF
+	data := f.data[min(off, int64(len(f.data))):]
+	data = data[:min(len(p), len(data))]
+	if len(data) < len(p) {
+		return p[:copy(p, data)], nil, io.EOF
 	}
-	return n, nil
+	if len(p) < lendFrom {
+		return p[:copy(p, data)], nil, nil
+	}
+	lent := bytes.Clone(data)
+	f.tree.lent.Add(1)
+	return lent, func() {
+		clear(lent)
+		f.tree.lent.Add(-1)
+	}, nil
 }
+
+// lendFrom is the length from which reads of a treeFile are lent.
+const lendFrom = 64 << 10
 
 func (f *treeFile) Close() error {
 	f.tree.mu.Lock()

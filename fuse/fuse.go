@@ -7,8 +7,8 @@
 // changed has another id; reads of a handle to the old one fail with ESTALE when the
 // old version can no longer be had.
 //
-// Buffers: the p given to File.ReadAt belongs to the request. It must not be used after
-// ReadAt has returned. The ctx given to Names and Files ends with the request too.
+// Buffers: the p given to File.Read belongs to the request. It must not be used after Read
+// has returned. The ctx given to Names and Files ends with the request too.
 //
 // The process that serves a mount must never touch it: not open, not stat. Both sides
 // would wait for each other. This package finds what it must know of its mount in
@@ -50,12 +50,15 @@ type Files interface {
 	OpenFile(ctx context.Context, e shoal.Entry) (File, error)
 }
 
-// A File is one open handle. ReadAt may be called concurrently, also for ranges that
-// overlap; Close is called once, after the last of them.
+// A File is one open handle. Read may be called concurrently, also for ranges that
+// overlap; Close is called once, after the last of them. What is lent may be given back
+// later still.
 type File interface {
-	// ReadAt fills p with the bytes at off. As with io.ReaderAt it may return fewer
-	// only with an error; io.EOF before the end of the file is an error to the reader.
-	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	// Read returns the len(p) bytes at off, or, with an error only, fewer: in p, or in
+	// memory of the file's own, which goes to the kernel without a copy. That memory must
+	// not change until done is called; done is nil when nothing is lent. io.EOF before the
+	// end of the file is an error to the reader.
+	Read(ctx context.Context, p []byte, off int64) (data []byte, done func(), err error)
 	Close() error
 }
 

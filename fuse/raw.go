@@ -137,8 +137,8 @@ func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	return gofuse.OK
 }
 
-// Read fills the reply in place. A reply shorter than asked tells the kernel that the
-// file ends there, so it is given for the end of the file only.
+// Read has the file fill the reply, or lend it the bytes. A reply shorter than asked tells
+// the kernel that the file ends there, so it is given for the end of the file only.
 func (r *raw) Read(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
 	r.n.reads.Add(1)
 	h, ok := r.open.at(in.Fh)
@@ -147,18 +147,19 @@ func (r *raw) Read(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofus
 	}
 	off := int64(in.Offset)
 	p := buf[:max(0, min(int64(len(buf)), h.entry.Info.Size-off))]
-	if len(p) > 0 {
-		err := r.interruptible(cancel, in.Pid, func(ctx context.Context) error {
-			n, err := h.file.ReadAt(ctx, p, off)
-			return whole(n, len(p), err)
-		})
-		if err != nil {
-			return nil, r.readFailed(h, off, err)
-		}
+	if len(p) == 0 {
+		return gofuse.ReadResultData(nil), gofuse.OK
+	}
+	res := r.results.Get().(*result)
+	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
+		res.data[0], res.done, err = h.file.Read(ctx, p, off)
+		return err
+	})
+	if err = whole(res.Size(), len(p), err); err != nil {
+		res.Done()
+		return nil, r.readFailed(h, off, err)
 	}
 	r.n.readBytes.Add(uint64(len(p)))
-	res := r.results.Get().(*result)
-	res.data = p
 	return res, gofuse.OK
 }
 
@@ -283,21 +284,29 @@ func whole(n, want int, err error) error {
 	return err
 }
 
-// A result is bytes that lie in the reply already.
+// A result is the bytes of a reply, in its own buffer or lent. It is written by writev: of
+// the other ways go-fuse has, one calls Done before the bytes are written.
 type result struct {
-	data []byte
+	data [1][]byte
+	done func() // gives back what is lent; nil when nothing is
 	pool *sync.Pool
 }
 
-// Bytes returns the bytes, which are in the reply's own buffer.
-func (s *result) Bytes([]byte) ([]byte, gofuse.Status) { return s.data, gofuse.OK }
+// Slices returns the bytes.
+func (s *result) Slices() ([][]byte, gofuse.Status) { return s.data[:], gofuse.OK }
+
+// Bytes is never called of what has Slices; it copies nothing either.
+func (s *result) Bytes([]byte) ([]byte, gofuse.Status) { return s.data[0], gofuse.OK }
 
 // Size returns how many bytes there are.
-func (s *result) Size() int { return len(s.data) }
+func (s *result) Size() int { return len(s.data[0]) }
 
-// Done gives the result back.
+// Done gives back what was lent, and the result itself.
 func (s *result) Done() {
-	s.data = nil
+	if s.done != nil {
+		s.done()
+	}
+	s.data[0], s.done = nil, nil
 	s.pool.Put(s)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -146,6 +147,29 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestReadLent has a reply take its bytes from the file's memory, and give them back.
+func TestReadLent(t *testing.T) {
+	tr := newTree()
+	data := noise(1, 2*lendFrom)
+	r := testRaw(t, tr, nil)
+	fh := open(t, r, tr.file(shoal.RootID, "a", data))
+	buf := make([]byte, lendFrom)
+	res, code := r.Read(nil, &gofuse.ReadIn{Fh: fh, Offset: 1, Size: lendFrom}, buf)
+	if !code.Ok() {
+		t.Fatalf("Read = %v, want OK", code)
+	}
+	if got, _ := res.(*result).Slices(); tr.lent.Load() != 1 || !bytes.Equal(slices.Concat(got...), data[1:1+lendFrom]) {
+		t.Errorf("%d reads are lent, want 1 with the bytes of the file", tr.lent.Load())
+	}
+	res.Done()
+	if tr.lent.Load() != 0 {
+		t.Errorf("%d reads are lent, want 0: the reply has been sent", tr.lent.Load())
+	}
+	if !bytes.Equal(buf, make([]byte, lendFrom)) {
+		t.Error("lent bytes were copied into the reply's buffer")
+	}
+}
+
 func TestReadFailures(t *testing.T) {
 	tr := newTree()
 	var log bytes.Buffer
@@ -179,8 +203,8 @@ func TestReadFailures(t *testing.T) {
 func TestReadDoesNotAllocate(t *testing.T) {
 	tr := newTree()
 	r := testRaw(t, tr, nil)
-	in := gofuse.ReadIn{Fh: open(t, r, tr.file(shoal.RootID, "a", make([]byte, 1<<20))), Size: 1 << 16}
-	buf, cancel := make([]byte, 1<<16), make(chan struct{})
+	in := gofuse.ReadIn{Fh: open(t, r, tr.file(shoal.RootID, "a", make([]byte, 1<<20))), Size: lendFrom / 2}
+	buf, cancel := make([]byte, lendFrom/2), make(chan struct{})
 	allocs := testing.AllocsPerRun(200, func() {
 		res, code := r.Read(cancel, &in, buf)
 		if !code.Ok() {

@@ -13,7 +13,7 @@ import (
 // land (cut-through). It lives while any of them wants it: when the last one leaves, what
 // is still missing is not fetched. See docs/read-path.md.
 //
-// The bytes below the landed mark never change, so readers copy them without the lock.
+// The bytes below the landed mark never change, so readers use them without the lock.
 type fetch struct {
 	key    shoal.Key
 	entry  shoal.Entry // the file the block belongs to
@@ -29,7 +29,8 @@ type fetch struct {
 	tier      shoal.Tier    // where the last chunk came from
 	done      bool          // no source will add a chunk any more
 	err       error         // why not, when chunks are missing
-	moved     chan struct{} // closed at the next change; nil while nobody waits
+	moved     chan struct{} // closed when awaited chunks have landed, or no more will; nil while nobody waits
+	awaited   int           // the fewest chunks anybody waits for
 	readers   int
 	running   bool // the goroutine that writes the block has not ended
 	abandoned bool // the last reader left before the last chunk came
@@ -87,7 +88,9 @@ func (f *fetch) land(i int, sum shoal.Sum, tier shoal.Tier) {
 	f.sums[i] = sum
 	f.landed = i + 1
 	f.tier = tier
-	f.wakeLocked()
+	if f.landed >= f.awaited {
+		f.wakeLocked()
+	}
 }
 
 // finish ends the fetch: err is nil when every chunk has landed.
@@ -119,8 +122,9 @@ func (f *fetch) wait(ctx context.Context, n int) error {
 			return err
 		}
 		if f.moved == nil {
-			f.moved = make(chan struct{})
+			f.moved, f.awaited = make(chan struct{}), n
 		}
+		f.awaited = min(f.awaited, n)
 		moved := f.moved
 		f.mu.Unlock()
 		select {
@@ -131,16 +135,16 @@ func (f *fetch) wait(ctx context.Context, n int) error {
 	}
 }
 
-// readAt copies bytes from off into p as soon as the chunks that hold them have landed,
-// and says which tier they came from. p must not reach beyond the block.
-func (f *fetch) readAt(ctx context.Context, p []byte, off int) (shoal.Tier, error) {
-	if err := f.wait(ctx, shoal.Chunks(off+len(p))); err != nil {
-		return 0, err
+// view returns the n bytes at off, where they lie, as soon as the chunks that hold them
+// have landed, and says which tier they came from. They must lie within the block, and are
+// the caller's to read for as long as it is a reader of the fetch.
+func (f *fetch) view(ctx context.Context, off, n int) ([]byte, shoal.Tier, error) {
+	if err := f.wait(ctx, shoal.Chunks(off+n)); err != nil {
+		return nil, 0, err
 	}
-	copy(p, f.buf[off:])
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.tier, nil
+	return f.buf[off : off+n], f.tier, nil
 }
 
 // Chunk waits for chunk i and returns it with its sum: the peers' view of a fetch.

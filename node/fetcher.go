@@ -83,7 +83,7 @@ type Fetcher struct {
 	store   blocks
 	sources sources
 	cfg     FetcherConfig
-	bufs    chan []byte // of BlockSize, kept for the next fetch
+	bufs    *buffers
 	stats   fetchStats
 	latency atomic.Int64 // of a peer's first chunk: moving average in ns
 
@@ -97,7 +97,7 @@ type Fetcher struct {
 func NewFetcher(where directory, peers transfers, store blocks, from sources, cfg FetcherConfig) *Fetcher {
 	return &Fetcher{
 		where: where, peers: peers, store: store, sources: from, cfg: cfg.withDefaults(),
-		bufs: make(chan []byte, keptBuffers), flights: make(map[shoal.Key]*fetch),
+		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch),
 	}
 }
 
@@ -110,6 +110,7 @@ func (r *Fetcher) Close() {
 	}
 	r.mu.Unlock()
 	r.wg.Wait()
+	r.bufs.close()
 }
 
 // want returns a fetch for each of the entry's blocks, started where none runs yet; one
@@ -159,31 +160,17 @@ func (r *Fetcher) newFetch(e shoal.Entry, key shoal.Key) *fetch {
 	}
 }
 
-// keptBuffers is how many block buffers stay allocated: 64 MiB, what two sequential readers
-// keep busy. A sync.Pool would lose them at each garbage collection, and memory that is new
-// to the process costs more than all that is done with the bytes.
-const keptBuffers = 16
-
 // allocate gives a fetch its memory, and says how to give it back.
 func (r *Fetcher) allocate(ft *fetch) {
 	if ft.length <= shoal.BlockSize/4 {
 		ft.buf = make([]byte, ft.length)
 		return
 	}
-	var buf []byte
-	select {
-	case buf = <-r.bufs:
-	default:
-		buf = make([]byte, shoal.BlockSize)
-	}
-	ft.buf = buf[:ft.length]
-	uncount := ft.free
+	b, uncount := r.bufs.get(), ft.free
+	ft.buf = b.data[:ft.length]
 	ft.free = func() {
 		uncount()
-		select {
-		case r.bufs <- buf:
-		default: // enough are kept
-		}
+		r.bufs.put(b)
 	}
 }
 

@@ -20,40 +20,57 @@ type File struct {
 	held  map[uint32]*heldFetch // by block index; nil when closed
 }
 
-// ReadAt fills p from off, short only at the end of the file, where it returns no error:
-// the kernel's convention. Every byte returned has been verified.
-func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if off >= f.entry.Info.Size {
-		return 0, nil
+// Read returns the len(p) bytes at off, fewer only at the end of the file, where it returns
+// no error: the kernel's convention. Every byte returned has been verified. The bytes are
+// in p, or, when done is not nil, in the memory of the fetch that brought them: lent to the
+// caller until it calls done.
+func (f *File) Read(ctx context.Context, p []byte, off int64) (data []byte, done func(), err error) {
+	p = p[:max(0, min(int64(len(p)), f.entry.Info.Size-off))]
+	if len(p) == 0 {
+		return nil, nil, nil
 	}
-	p = p[:min(int64(len(p)), f.entry.Info.Size-off)]
 	f.prefetch(off, len(p))
+	if shoal.Blocks(off+1) == shoal.Blocks(off+int64(len(p))) {
+		return f.readBlock(ctx, p, off)
+	}
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)
-		index, within := uint32(at/shoal.BlockSize), int(at%shoal.BlockSize)
-		piece := p[n:min(len(p), n+shoal.BlockSize-within)]
-		if err := f.readBlock(ctx, index, piece, within); err != nil {
-			if !errors.Is(err, context.Canceled) {
-				f.r.failed.Add(1)
-			}
-			return n, err
+		piece := p[n:min(len(p), n+shoal.BlockSize-int(at%shoal.BlockSize))]
+		data, done, err := f.readBlock(ctx, piece, at)
+		if err != nil {
+			return p[:n], nil, err
 		}
-		n += len(piece)
+		n += len(data)
+		if done != nil {
+			copy(piece, data)
+			done()
+		}
 	}
-	return n, nil
+	return p, nil, nil
 }
 
-// readBlock reads a piece of one block: from a fetch this file holds, from the store, or
-// by starting a fetch. A fetch that turned out bad is started once more.
-func (f *File) readBlock(ctx context.Context, index uint32, p []byte, within int) error {
+// ReadAt is Read into p, for callers that must have the bytes there.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	data, done, err := f.Read(ctx, p, off)
+	if done != nil {
+		defer done()
+		copy(p, data)
+	}
+	return len(data), err
+}
+
+// readBlock is Read within one block: from a fetch this file holds, from the store, or by
+// starting a fetch. A fetch that turned out bad is started once more.
+func (f *File) readBlock(ctx context.Context, p []byte, off int64) (data []byte, done func(), err error) {
+	index, within := uint32(off/shoal.BlockSize), int(off%shoal.BlockSize)
 	for try := 0; ; try++ {
 		ft := f.claim(index, len(p))
 		if ft == nil {
 			n, err := f.r.store.ReadAt(shoal.Key{File: f.entry.File, Index: index}, p, within)
 			if err == nil && n == len(p) {
 				f.r.bytes[shoal.TierLocal].Add(int64(n))
-				return nil
+				return p, nil, nil
 			}
 			// Not there, or dropped for being bad: the mesh or the UFS has it. It may also
 			// have come since; but a store that cannot be read must not be asked for ever.
@@ -61,15 +78,19 @@ func (f *File) readBlock(ctx context.Context, index uint32, p []byte, within int
 				continue
 			}
 		}
-		tier, err := ft.readAt(ctx, p, within)
+		data, tier, err := ft.view(ctx, within, len(p))
+		if err == nil {
+			f.r.bytes[tier].Add(int64(len(p)))
+			return data, func() { f.unclaim(index, ft) }, nil
+		}
 		f.unclaim(index, ft)
 		if errors.Is(err, errBadBlock) && try == 0 {
 			continue
 		}
-		if err == nil {
-			f.r.bytes[tier].Add(int64(len(p)))
+		if !errors.Is(err, context.Canceled) {
+			f.r.failed.Add(1)
 		}
-		return err
+		return nil, nil, err
 	}
 }
 
