@@ -61,7 +61,9 @@ cover: ## Test coverage of the module in coverage.out, and its total
 	go tool cover -func coverage.out | tail -n 1
 
 SOAK_MINUTES ?= 60
-soak: ## Run the concurrent packages' tests in random order for SOAK_MINUTES (60)
+soak: ## Many kills, power losses and faults, then the concurrent packages' tests for SOAK_MINUTES (60)
+	SHOAL_SOAK_KILLS=500 SHOAL_SOAK_SEEDS=10000 SHOAL_SOAK_FAULTS=1 \
+	  go test -count=1 -timeout $(TEST_ALL_TIMEOUT) -run '^(TestKilled|TestPowerLoss|TestEveryFault)$$' ./blockstore
 	end=$$((SECONDS + 60 * $(SOAK_MINUTES))); \
 	while ((SECONDS < end)); do \
 	  go test $(RACE) -count=1 -shuffle=on -timeout $(TEST_ALL_TIMEOUT) $(race_packages); \

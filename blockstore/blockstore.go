@@ -1,35 +1,36 @@
 // Package blockstore keeps blocks on this node's disks.
 //
-// A block lies in a container file, its bytes first and a trailer with its key and chunk
-// sums behind them. An index per disk (Pebble) says which blocks there are; losing a disk
-// loses only its blocks. In memory a block costs about 60 bytes of pointer-free arrays.
+// A disk is a cache directory with a limit. Files of one block lie in slots of slabs, which
+// are cut into size classes; larger files have a sparse container each, block i at
+// i*BlockSize. Beside every block is a record with its key and chunk sums. An index per disk
+// (Pebble) says which blocks there are; losing a disk loses only its blocks. In memory a
+// block costs about 53 bytes of pointer-free arrays. See docs/block-store.md.
 //
 // How a block comes and goes:
 //
-//  1. Put makes room (evicting only if the disk is truly full: a goroutine per disk evicts
-//     ahead of need), writes a new container, then the index entry, then shows the block.
-//  2. ReadAt and Section find it in memory, take its container from a bounded set of open
-//     files, and check every chunk they touch before they hand out a byte of it.
-//  3. Eviction hides the block first, then deletes its index entry and its container. A
-//     reader that has the container open reads on, and reads the right bytes.
+//  1. Put takes a place, writes the block and its record there, then the index entry, then
+//     shows the block. It waits only when the limit is reached: a goroutine per disk gives
+//     blocks up ahead of need, and moves others together where a size class lacks a slab.
+//  2. ReadAt and Section find it in memory, hold its place, and check every chunk they touch
+//     before they hand out a byte of it.
+//  3. Eviction hides the block first, then deletes its index entry, then gives its place
+//     back, once nobody reads it.
 //
 // Nothing is synced per block: a cache may lose its tail. But when Put returns, the kernel
 // has the block and its index entry, so the death of the process loses none. After a power
-// loss, which loses at most what was put in the last FlushInterval and what the kernel had
-// not written, each block the index shows is read back with its sums, or dropped when it
-// is read; one without a container is dropped as never put. Container names are never used twice, so
-// what an earlier process left behind is told from what this one writes, and is removed
-// in the background.
+// loss, which loses at most what was put since the last Sync, each block the index shows is
+// read back with its sums, or dropped when it is read. A lost or torn index is made anew from
+// the records.
 //
-// A disk that fails to write (full from outside, EIO, read-only) admits nothing until a
-// trial write succeeds; its blocks are read on. One that fails when it is opened is the
-// same; its blocks are there at once if its index can be read, else when it has healed.
+// A disk that fails to write (EIO, read-only) admits nothing until a trial write succeeds;
+// its blocks are read on. One whose file system is full makes do with what it has. One that
+// fails when it is opened is the same; its blocks are there at once if its index can be
+// read, else when it has healed.
 //
 // The store never keeps data passed to it. What it returns belongs to the caller, but
 // for Section.Sums, which is shared and must not be modified.
 //
-// This package does not fetch, does not know replicas, and does not pin; blocks of a file
-// do not share a container yet.
+// This package does not fetch and does not know replicas.
 package blockstore
 
 import (
@@ -80,7 +81,20 @@ type Config struct {
 	// High and Low are the shares of a disk's limit at which eviction in the background
 	// starts and stops. Default 0.98 and 0.97; 0 < Low <= High <= 1.
 	High, Low float64
-	// OpenFiles bounds the containers kept open over all disks. Default 1024.
+	// Quotas are the bytes that the blocks of a dataset may take, by its name. Each disk has
+	// its share of them, by its limit. Default: none.
+	Quotas map[string]int64
+	// SlabBytes is the size of the slabs of a new cache directory, whole pages. Default: a
+	// 256th of the disk's limit, between 256 KiB and 64 MiB. Blocks of which a slab would hold
+	// fewer than 16 get a container of their own.
+	SlabBytes int64
+	// ScrubBytesPerSec is how much each disk's scrub reads. Default: 0, no scrub.
+	ScrubBytesPerSec int64
+	// ScrubPause is the time between two passes of the scrub. Default 24h.
+	ScrubPause time.Duration
+	// Progress is told how a rebuild of a disk's index goes. Default: none.
+	Progress func(Progress)
+	// OpenFiles bounds the containers' files kept open over all disks. Default 1024.
 	OpenFiles int
 	// IndexCacheBytes bounds the indexes' block cache over all disks. Default 32 MiB.
 	IndexCacheBytes int64
@@ -102,6 +116,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.OnEvict == nil {
 		c.OnEvict = func([]shoal.Key) {}
+	}
+	if c.Progress == nil {
+		c.Progress = func(Progress) {}
+	}
+	if c.ScrubPause == 0 {
+		c.ScrubPause = 24 * time.Hour
 	}
 	if c.High == 0 {
 		c.High = 0.98
@@ -154,6 +174,17 @@ func (c Config) validate() error {
 	if c.Low <= 0 || c.Low > c.High || c.High > 1 {
 		errs = append(errs, fmt.Errorf("watermarks: low %v and high %v, want 0 < low <= high <= 1", c.Low, c.High))
 	}
+	for name, bytes := range c.Quotas {
+		if bytes <= 0 {
+			errs = append(errs, fmt.Errorf("quotas: %q: %d bytes is not positive", name, bytes))
+		}
+	}
+	if c.SlabBytes != 0 && (c.SlabBytes < 16*pageSize || c.SlabBytes%pageSize != 0) {
+		errs = append(errs, fmt.Errorf("slab: %d bytes is not at least 16 pages of %d", c.SlabBytes, pageSize))
+	}
+	if c.ScrubBytesPerSec < 0 || c.ScrubPause < 0 {
+		errs = append(errs, errors.New("scrub: must not be negative"))
+	}
 	if c.OpenFiles < 1 {
 		errs = append(errs, fmt.Errorf("open files: %d is not positive", c.OpenFiles))
 	}
@@ -163,23 +194,10 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// Stats is a snapshot of a Store's counters. Counts are since Open.
-type Stats struct {
-	Blocks        int   // visible now
-	Bytes         int64 // what they occupy, in whole pages, and what is being written
-	CapacityBytes int64
-	Hits, Misses  uint64 // reads and sections that found their block, and that did not
-	Puts          uint64 // blocks written
-	Evictions     uint64 // blocks given up for room
-	Corrupt       uint64 // blocks dropped because they were bad or vanished from disk
-	Disks         []DiskStats
-}
-
-// DiskStats is the part of Stats that is of one disk.
-type DiskStats struct {
-	Path          string
-	Blocks        int
-	Bytes         int64
-	CapacityBytes int64
-	Err           error // why the disk admits nothing; nil when it does
+// capacity returns the limits of all disks together.
+func (c Config) capacity() (sum int64) {
+	for _, d := range c.Disks {
+		sum += d.SizeBytes
+	}
+	return sum
 }

@@ -16,25 +16,34 @@ import (
 
 // disk is one cache directory: its containers, its index, and what is in memory of both.
 //
-// mu is never held over I/O or a callback. Lock order: mu, then claims.mu; the index and
-// the handles have locks of their own, taken without mu.
+// mu is never held over I/O or a callback. Lock order: mu, then claims.mu and pins.mu; the
+// index and the handles have locks of their own, taken without mu.
 type disk struct {
 	path      string
-	capacity  int64  // bytes
-	high, low int64  // bytes: background eviction starts above high and stops at low
-	seed      uint32 // tells the disks apart in Store.rank
+	capacity  int64   // bytes
+	high, low float64 // shares of the limit at which background eviction starts and stops
+	seed      uint32  // tells the disks apart in Store.rank
+	slabBytes int64   // of this directory's slabs, or of a new one's
 	files     fileSystem
 	index     *index
 	handles   *handles
 	claims    *claims
+	pins      *pins
+	sums      *sumsCache
+	newPolicy func() policy.Policy
+	progress  func(Progress)
 	onEvict   func([]shoal.Key)
 	elsewhere func(shoal.Key) bool             // whether another disk shows a block
 	spawn     func(func(quit <-chan struct{})) // runs a goroutine that the store waits for
 	log       *slog.Logger
 	kick      chan struct{} // wakes run to evict; holds one
+	tails     sync.Pool     // of *[]byte, page-aligned, tailBytes long
 	scratch   sync.Pool     // of *[shoal.ChunkSize]byte
 	evictions atomic.Uint64
+	moved     atomic.Uint64
 	corrupt   atomic.Uint64
+	scrubbed  scrubProgress
+	scanned   atomic.Bool // scan came to its end
 
 	// Of Open, then of run.
 	lock        *os.File // nil if not even that could be had
@@ -42,137 +51,205 @@ type disk struct {
 	loaded      bool     // its blocks are in memory
 	scanStarted bool
 
+	naming sync.Mutex // held while a dataset gets a number; before mu
+
 	mu       sync.Mutex // guards the fields below
-	freed    sync.Cond  // on mu: room was made, or the disk failed
-	slots    slots
+	changed  sync.Cond  // on mu: room was made, a container was made, or the disk failed
+	places   *places
 	table    table
 	policy   policy.Policy
-	first    uint64 // containers below it are of earlier runs; 0 until known
-	next     uint64 // container name
-	scanned  bool   // the blocks of earlier runs had their containers
-	used     int64  // bytes of visible blocks and of those on their way out
-	leaving  int64  // the part of used that is on its way out
-	reserved int64  // bytes of blocks being written
-	err      error  // why nothing is admitted
-	stranded []slot // dropped, but their containers are there still; in used
+	datasets *datasets
+	readers  map[uint32]int          // by entry number
+	demand   map[policy.Class]int64  // bytes wanted without waiting; NoClass is for sparse blocks
+	cutting  map[policy.Class]bool   // a slab is being made for the class
+	unusable int64                   // bytes of places that are not used again by this run
+	closing  uint32                  // the slab that is being emptied; none
+	pass     uint64                  // eviction passes that have ended
+	refused  map[policy.Class]uint64 // how often there was nothing to give up for the class
+	limit    int64                   // capacity, or what the file system had room for
+	first    uint64                  // sparse containers below it are of earlier runs; 0 until known
+	next     uint64                  // sparse container name
+	crashed  bool                    // the last run did not end well
+	err      error                   // why nothing is admitted
+	waiting  int                     // calls that wait for changed
 }
 
-// add shows block s, which the policy learns of later or now. Holds mu.
-func (d *disk) add(s slot) uint32 {
-	i := d.slots.add(s)
-	d.table.add(s.key, i)
-	d.used += s.occupied()
-	return i
+// A block is one visible block, as it was looked up.
+type block struct {
+	n       uint32 // entry number
+	key     shoal.Key
+	sum     shoal.Sum
+	loc     Location
+	place   place
+	packed  bool
+	dataset uint16
 }
 
-// hide takes the block in slot i out of memory; drop does the rest. Holds mu.
-func (d *disk) hide(i uint32) {
-	s := *d.slots.at(i)
-	d.table.remove(s.key)
-	d.policy.Remove(i)
-	d.slots.remove(i)
-	d.leaving += s.occupied()
+// file returns the file the block's bytes are in.
+func (b block) file() fileName {
+	if b.packed {
+		return fileName{slabFile, b.loc.Container}
+	}
+	return fileName{sparseFile, b.loc.Container}
 }
 
-// lookup returns the block of key, and tells the policy of the read if touch is set.
-func (d *disk) lookup(key shoal.Key, touch bool) (slot, bool) {
+// block returns the block of entry n. Holds mu.
+func (d *disk) block(n uint32) block {
+	e, c := d.places.at(n), d.places.owner(n)
+	return block{
+		n: n, key: e.key, sum: e.sum, loc: d.places.locate(n), place: place{c.name, n - c.first}, packed: c.packed, dataset: e.dataset,
+	}
+}
+
+// lookup returns the block of key.
+func (d *disk) lookup(key shoal.Key) (block, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	i, ok := d.table.get(key)
+	n, ok := d.table.get(key)
 	if !ok {
-		return slot{}, false
+		return block{}, false
 	}
-	if touch {
-		d.policy.Touch(i)
-	}
-	return *d.slots.at(i), true
+	return d.block(n), true
 }
 
-// shows reports whether s is visible still: the same key in the same container.
-func (d *disk) shows(s slot) bool {
-	now, ok := d.lookup(s.key, false)
-	return ok && now.container == s.container
+// hold is lookup for a read: the block's place is not given to another until release.
+func (d *disk) hold(key shoal.Key) (block, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, ok := d.table.get(key)
+	if !ok {
+		return block{}, false
+	}
+	d.policy.Touch(n)
+	d.readers[n]++
+	return d.block(n), true
+}
+
+// holdMore holds a block once more that is held.
+func (d *disk) holdMore(b block) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.readers[b.n]++
+}
+
+// release ends a hold.
+func (d *disk) release(b block) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.releaseLocked(b.n)
+}
+
+func (d *disk) releaseLocked(n uint32) {
+	if d.readers[n]--; d.readers[n] > 0 {
+		return
+	}
+	delete(d.readers, n)
+	if d.places.at(n).state == stateDeleted {
+		d.vacate(n)
+	}
+}
+
+// shows reports whether b is visible still, in its place.
+func (d *disk) shows(b block) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, ok := d.table.get(b.key)
+	return ok && n == b.n
+}
+
+// A putting is a block on its way to a disk.
+type putting struct {
+	key      shoal.Key
+	fileSize int64 // bytes of the file the block is of
+	dataset  string
+	data     []byte
+	sums     []shoal.Sum
 }
 
 // put writes a block that is not on this disk. The caller has claimed its key.
-func (d *disk) put(key shoal.Key, data []byte, sums []shoal.Sum) error {
-	container, err := d.reserve(len(data))
+func (d *disk) put(p putting) error {
+	n, err := d.reserve(p)
 	if err != nil {
-		return err
-	}
-	s := makeSlot(key, Location{Container: container, Length: len(data)}, shoal.BlockSum(sums))
-	if err := d.write(s, data, sums); err != nil {
-		d.settle(s, false)
 		return d.blame(err)
 	}
-	d.settle(s, true)
-	return nil
-}
-
-// write puts the bytes on disk, then the index entry.
-func (d *disk) write(s slot, data []byte, sums []shoal.Sum) error {
-	var buf [trailerMaxLen]byte
-	path := containerPath(d.path, s.container)
-	if err := d.files.Write(path, data, appendTrailer(buf[:0], s.key, len(data), sums)); err != nil {
-		return err
+	if err := d.write(n, p); err != nil {
+		d.settle(n, false)
+		return d.blame(err)
 	}
-	if err := d.index.set(s); err != nil {
-		_ = d.files.Remove(path) // else the next run does
-		return err
-	}
+	d.settle(n, true)
 	return nil
 }
 
 // settle ends what reserve began: the block is shown, or its room given back.
-func (d *disk) settle(s slot, show bool) {
+func (d *disk) settle(n uint32, show bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.reserved -= s.occupied()
-	if show {
-		d.policy.Insert(d.add(s), policy.Item{SizeBytes: s.occupied()})
+	if !show {
+		e := d.places.at(n)
+		e.state = stateDeleted
+		if d.readers[n] == 0 {
+			d.vacate(n)
+		}
+		return
 	}
-	d.freed.Broadcast()
+	d.show(n)
 }
 
-// reserve makes room for a block of length bytes and names its container. It evicts only
-// when the limit would be exceeded now, and waits only for room that others are making.
-func (d *disk) reserve(length int) (container uint64, err error) {
-	size := occupied(length)
+// show makes a written block visible. Holds mu.
+func (d *disk) show(n uint32) {
+	e := d.places.at(n)
+	e.state = stateVisible
+	d.places.used++
+	d.table.add(e.key, n)
+	if !d.pins.pinned(e.key) {
+		d.policy.Insert(n, policy.Item{SizeBytes: d.places.occupied(n), Group: policy.Group(e.dataset)})
+	}
+}
+
+// repin tells the policy whether it may give a block up, and reports whether it is there.
+func (d *disk) repin(key shoal.Key) (there bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for {
-		if d.err != nil {
-			return 0, fmt.Errorf("disk %s admits nothing: %w", d.path, d.err)
-		}
-		over := d.used + d.reserved + size - d.capacity
-		if over <= 0 {
-			break
-		}
-		if size > d.capacity {
-			return 0, fmt.Errorf("disk %s of %d bytes: %w", d.path, d.capacity, ErrFull)
-		}
-		victims, busy := d.pop(over - d.leaving)
-		switch {
-		case len(victims) > 0:
-			d.mu.Unlock()
-			_ = d.evicted(victims) // if not, the disk has failed
-			d.mu.Lock()
-		case busy != nil:
-			d.mu.Unlock()
-			<-busy
-			d.mu.Lock()
-		case d.leaving > 0 || d.reserved > 0:
-			d.freed.Wait()
-		default:
-			return 0, fmt.Errorf("disk %s of %d bytes: %w", d.path, d.capacity, ErrFull)
-		}
+	n, ok := d.table.get(key)
+	if !ok {
+		return false
 	}
-	d.reserved += size
-	if d.used-d.leaving+d.reserved > d.high {
-		d.wake()
+	d.policy.Remove(n)
+	if !d.pins.pinned(key) {
+		d.policy.Insert(n, policy.Item{SizeBytes: d.places.occupied(n), Group: policy.Group(d.places.at(n).dataset)})
 	}
-	d.next++
-	return d.next - 1, nil
+	return true
+}
+
+// hide takes a visible block out of memory; drop does the rest. Holds mu.
+func (d *disk) hide(n uint32) {
+	e := d.places.at(n)
+	e.state = stateLeaving
+	d.places.used--
+	d.table.remove(e.key)
+	d.policy.Remove(n)
+	d.sums.forget(e.key)
+}
+
+// vacate gives back the place of a block that is out of the index and that nobody reads.
+// Holds mu.
+func (d *disk) vacate(n uint32) {
+	d.datasets.add(d.places.at(n).dataset, -d.places.occupied(n))
+	d.places.give(n)
+	d.broadcast()
+}
+
+// wait waits for a change. Holds mu.
+func (d *disk) wait() {
+	d.waiting++
+	d.changed.Wait()
+	d.waiting--
+}
+
+func (d *disk) broadcast() {
+	if d.waiting > 0 {
+		d.changed.Broadcast()
+	}
 }
 
 // wake tells run to evict.
@@ -184,41 +261,84 @@ func (d *disk) wake() {
 }
 
 // blame decides whether an error of a write is the disk's; if so it admits nothing until
-// retry has succeeded. It returns the error, wrapping ErrFull where the disk is full.
+// retry has succeeded. It returns the error, wrapping ErrFull where the disk is full: then
+// the store makes do with less.
 func (d *disk) blame(err error) error {
 	switch {
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
+	case errors.Is(err, ErrFull), errors.Is(err, errQuota), errors.Is(err, errAdmitsNothing), exhausted(err):
 		return err
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		err = fmt.Errorf("%w: %w", ErrFull, err)
+	case (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) && d.index.err() == nil:
+		d.shrink()
+		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
+	d.fail(err)
+	return err
+}
+
+// fail has the disk admit nothing until retry has succeeded. It is for what gives room back,
+// too: a file system that is too full even for that is no help by making do with less.
+func (d *disk) fail(err error) {
 	d.mu.Lock()
 	first := d.err == nil
 	if first {
 		d.err = err
 	}
-	d.freed.Broadcast()
+	d.changed.Broadcast()
 	d.mu.Unlock()
 	if first {
 		d.log.Warn("disk admits nothing", "disk", d.path, "err", err)
 	}
-	return err
+}
+
+// shrink lowers the limit to what the file system had room for, less a part that is given
+// back for others to use. retry raises it again.
+func (d *disk) shrink() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	room := d.places.bytes() - max(d.places.bytes()/64, d.slabBytes)
+	if room >= d.limit {
+		return
+	}
+	if d.limit == d.capacity {
+		d.log.Warn("file system is full, the cache makes do with less", "disk", d.path, "limit", d.capacity, "bytes", room)
+	}
+	d.limit = max(0, room)
+	d.demand[policy.NoClass] = max(d.demand[policy.NoClass], 1)
+	d.wake()
+}
+
+func (d *disk) healthy() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err == nil
+}
+
+// sync makes what was put durable: the containers first, so that no entry is without its
+// block.
+func (d *disk) sync() error {
+	if err := d.files.Sync(d.path); err != nil {
+		return d.blame(err)
+	}
+	if err := d.index.flush(); err != nil {
+		return d.blame(err)
+	}
+	return nil
 }
 
 // batchSize is how many blocks batch returns at most: what is copied under the lock.
 const batchSize = 1024
 
-// batch returns visible blocks from slot number from on, and the number to go on from; 0
+// batch returns visible blocks from entry number from on, and the number to go on from; 0
 // when there are no more.
-func (d *disk) batch(from uint32) (blocks []slot, next uint32) {
+func (d *disk) batch(from uint32) (blocks []block, next uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for ; from < d.slots.next; from++ {
+	for end := d.places.end(); from < end; from++ {
 		if len(blocks) == batchSize {
 			return blocks, from
 		}
-		if s := d.slots.at(from); s.length > 0 {
-			blocks = append(blocks, *s)
+		if d.places.at(from).state == stateVisible {
+			blocks = append(blocks, d.block(from))
 		}
 	}
 	return blocks, 0
@@ -231,13 +351,5 @@ func (d *disk) free() int64 {
 	if d.err != nil {
 		return 0
 	}
-	return d.capacity - d.used + d.leaving - d.reserved
-}
-
-func (d *disk) stats() DiskStats {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return DiskStats{
-		Path: d.path, Blocks: d.slots.used, Bytes: d.used + d.reserved, CapacityBytes: d.capacity, Err: d.err,
-	}
+	return max(0, d.limit-d.places.taken)
 }

@@ -1,19 +1,18 @@
 package blockstore
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
-// evictBatch is the most blocks that go in one step: one index batch, one OnEvict.
+// evictBatch is the most blocks that go in one step: one index batch, one OnEvict, holes
+// that lie side by side punched by one call.
 const evictBatch = 64
 
-// run does what a disk does on its own until quit is closed: evict ahead of need, flush
+// run does what a disk does on its own until quit is closed: make room ahead of need, flush
 // the index, and try a failed disk again.
 func (d *disk) run(quit <-chan struct{}, flush, retry time.Duration) {
 	flushes, retries := time.NewTicker(flush), time.NewTicker(retry)
@@ -33,8 +32,25 @@ func (d *disk) run(quit <-chan struct{}, flush, retry time.Duration) {
 	}
 }
 
-// evict gives up blocks until the low watermark is reached.
+// A chore is one thing that makes room.
+type chore struct {
+	victims []block // hidden, their keys claimed
+	busy    <-chan struct{}
+	holes   []uint32 // to punch, of one container
+	idle    uint32   // the sparse container to remove; none
+	empty   uint32   // the slab to empty; none
+	discard bool     // an empty slab is to be given back
+}
+
+func noChore() chore { return chore{empty: none, idle: none} }
+
+func (c chore) nothing() bool {
+	return len(c.victims) == 0 && c.busy == nil && len(c.holes) == 0 && c.empty == none && c.idle == none && !c.discard
+}
+
+// evict makes room until what is wanted can be had, or nothing more can be given up.
 func (d *disk) evict(quit <-chan struct{}) {
+	stuck := make(map[uint32]bool) // slabs that could not be emptied
 	for {
 		select {
 		case <-quit:
@@ -42,228 +58,286 @@ func (d *disk) evict(quit <-chan struct{}) {
 		default:
 		}
 		d.mu.Lock()
-		victims, busy := d.pop(d.used - d.leaving + d.reserved - d.low)
-		d.mu.Unlock()
-		switch {
-		case len(victims) > 0:
-			if !d.evicted(victims) {
-				return // more would only be hidden
-			}
-		case busy != nil:
-			<-busy
-		default:
+		c := d.chore(stuck)
+		if c.nothing() {
+			d.endPass()
+			d.mu.Unlock()
 			return
+		}
+		d.mu.Unlock()
+		d.do(c, stuck)
+		if !d.healthy() {
+			d.mu.Lock()
+			d.endPass()
+			d.mu.Unlock()
+			return // more would only be hidden
 		}
 	}
 }
 
-// pop hides blocks that occupy need bytes, as far as a batch goes, and claims their keys.
-// It stops at a block whose key another claims: busy is closed when that one has let go,
-// which does not take long, as a visible block is not being put. Holds mu.
-func (d *disk) pop(need int64) (victims []slot, busy <-chan struct{}) {
-	for need > 0 && len(victims) < evictBatch {
-		i, ok := d.policy.Victim()
+// endPass tells those who wait how evict went. Holds mu.
+func (d *disk) endPass() {
+	d.pass++
+	d.changed.Broadcast()
+}
+
+// do does a chore. A slab that could not be emptied is stuck.
+func (d *disk) do(c chore, stuck map[uint32]bool) {
+	switch {
+	case len(c.victims) > 0:
+		d.evictions.Add(uint64(len(c.victims)))
+		d.drop(c.victims, d.onEvict)
+	case len(c.holes) > 0:
+		d.failIf(d.punchHoles(c.holes))
+	case c.idle != none:
+		d.failIf(d.removeFile(c.idle))
+	case c.empty != none:
+		if !d.emptySlab(c.empty) {
+			stuck[c.empty] = true
+		}
+	case c.discard:
+		d.mu.Lock()
+		err := d.removeSlab()
+		d.mu.Unlock()
+		d.failIf(err)
+	default:
+		<-c.busy
+	}
+}
+
+// chore decides what to do next. Holds mu.
+//
+// Free slots of other classes are room too: once a class has as many as a slab, its slabs are
+// moved closer together rather than more blocks given up. A slab is not emptied before there
+// is a place for what is in it, or new blocks of a rare class would go before old ones.
+func (d *disk) chore(stuck map[uint32]bool) chore {
+	if over := d.places.bytes() - d.limit; over > 0 {
+		if len(d.places.empties) > 0 {
+			return chore{empty: none, idle: none, discard: true}
+		}
+		if c := d.giveRoom(0); !c.nothing() {
+			return c
+		}
+		if c := d.makeRoom(policy.NoClass, over, stuck); !c.nothing() {
+			return c
+		}
+	}
+	for number := range d.datasets.names {
+		if c := d.trimDataset(uint16(number)); !c.nothing() {
+			return c
+		}
+	}
+	for _, class := range d.demanded() {
+		missing := d.demand[class] - d.spare(class)
+		if missing <= 0 {
+			delete(d.demand, class)
+			continue
+		}
+		if c := d.makeRoom(class, missing, stuck); !c.nothing() {
+			return c
+		}
+		delete(d.demand, class) // there is nothing to be had
+		d.refused[class]++
+	}
+	return noChore()
+}
+
+// demanded returns the classes that want room, in order. Holds mu.
+func (d *disk) demanded() []policy.Class {
+	classes := make([]policy.Class, 0, len(d.demand))
+	for c := range d.demand {
+		classes = append(classes, c)
+	}
+	slices.Sort(classes)
+	return classes
+}
+
+// trimDataset gives up blocks of a dataset that is near its quota, or that a put waits for.
+// Holds mu.
+func (d *disk) trimDataset(number uint16) chore {
+	over := d.datasets.excess(number, d.high, d.low)
+	if over == 0 {
+		return noChore()
+	}
+	c := d.pop(func() (uint32, bool) { return d.policy.VictimOf(policy.Group(number)) }, func(_ block, size int64) bool {
+		over -= size
+		return over <= 0
+	})
+	if c.nothing() {
+		if s := &d.datasets.counts[number]; s.wanted > 0 {
+			s.wanted = 0
+			s.refused++
+		}
+	}
+	return c
+}
+
+// makeRoom finds missing bytes for blocks of a class. Holds mu.
+func (d *disk) makeRoom(class policy.Class, missing int64, stuck map[uint32]bool) chore {
+	if class != policy.NoClass && d.places.holes >= min(missing, d.places.slabBytes) {
+		if c := d.giveRoom(0); !c.nothing() {
+			return c
+		}
+	}
+	if c := d.giveRoom(d.keptHoles()); !c.nothing() {
+		return c
+	}
+	if donor, ok := d.donor(class, stuck); ok {
+		return chore{empty: donor, idle: none}
+	}
+	slabs := d.places.slabs
+	gone := make(map[policy.Class]int) // slots
+	c := d.pop(d.policy.Victim, func(b block, size int64) bool {
+		c, _ := d.places.classOf(b.loc.Length)
+		if !b.packed || c == class {
+			missing -= size // a sparse block's room is the file system's, and so everybody's
+			return missing <= 0
+		}
+		gone[c]++
+		return slabs.Free(c)+gone[c] >= slabs.Slots(c) // there is a donor now
+	})
+	if c.nothing() {
+		return d.giveRoom(0)
+	}
+	return c
+}
+
+// keptHoles returns how many bytes of holes outside idle containers are left for when their
+// containers are idle too, or filled again: an eighth of the limit. Holds mu.
+func (d *disk) keptHoles() int64 { return d.limit / 8 }
+
+// giveRoom gives room of sparse containers back to the file system: that of an idle one, or,
+// when there are more than keep bytes of other holes, of the oldest with any. Holds mu.
+func (d *disk) giveRoom(keep int64) chore {
+	c := noChore()
+	if keep == 0 && len(d.places.idle) > 0 {
+		c.idle = d.places.idle[0]
+		d.places.retire(c.idle)
+		return c
+	}
+	if d.places.holes-d.places.idleBytes-d.places.retired > keep {
+		c.holes = d.places.oldHoles()
+	}
+	for _, n := range c.holes {
+		d.places.at(n).state = stateDeleted // nobody is to use them meanwhile
+	}
+	return c
+}
+
+// donor returns the slab to empty for blocks of a class. Its class has free slots for all that
+// is in it. Holds mu.
+func (d *disk) donor(class policy.Class, stuck map[uint32]bool) (number uint32, ok bool) {
+	slabs := d.places.slabs
+	return slabs.Donor(func(number uint32) bool {
+		c := slabs.ClassAt(number)
+		return stuck[number] || c == class || slabs.Free(c) < slabs.Slots(c)
+	})
+}
+
+// pop hides victims until enough says so, as far as a batch goes, and claims their keys. It
+// stops at a block whose key another claims: busy is closed when that one has let go, which
+// does not take long, as a visible block is not being put. Holds mu.
+func (d *disk) pop(victim func() (uint32, bool), enough func(b block, size int64) bool) chore {
+	c := noChore()
+	for len(c.victims) < evictBatch {
+		n, ok := victim()
 		if !ok {
 			break
 		}
-		s := *d.slots.at(i)
-		if busy = d.claims.try(s.key); busy != nil {
+		b := d.block(n)
+		if c.busy = d.claims.try(b.key); c.busy != nil {
 			break
 		}
-		d.hide(i)
-		victims = append(victims, s)
-		need -= s.occupied()
+		size := d.places.occupied(n)
+		d.hide(n)
+		c.victims = append(c.victims, b)
+		if enough(b, size) {
+			break
+		}
 	}
-	return victims, busy
+	return c
 }
 
-// evicted drops blocks that pop gave and counts them. It reports whether all their room
-// is free.
-func (d *disk) evicted(victims []slot) bool {
-	d.evictions.Add(uint64(len(victims)))
-	return d.drop(victims, d.onEvict)
-}
-
-// drop deletes hidden blocks whose keys are claimed: index first, so that a crash between
-// the two leaves a container to clean up and not an entry without one. Then it tells of
-// them and releases the claims. A container it cannot remove goes on the list of stranded
-// ones, and its room stays in use; then drop returns false.
-func (d *disk) drop(gone []slot, tell func([]shoal.Key)) bool {
-	keys := make([]shoal.Key, len(gone))
-	total := int64(0)
-	for i, s := range gone {
-		keys[i] = s.key
-		total += s.occupied()
-		d.handles.forget(s.container)
+// drop deletes hidden blocks whose keys are claimed: index first, so that no place is used
+// again while the index names the block that was there. Then it tells of them, gives their
+// places back, and releases the claims.
+func (d *disk) drop(gone []block, tell func([]shoal.Key)) {
+	keys, places := make([]shoal.Key, len(gone)), make([]place, len(gone))
+	for i, b := range gone {
+		keys[i], places[i] = b.key, b.place
 	}
-	if err := d.index.delete(keys...); err != nil {
-		_ = d.blame(err)
-	}
-	stranded, freed, err := d.remove(gone)
-	if err != nil {
-		_ = d.blame(err)
+	if err := d.index.delete(places...); err != nil {
+		_ = d.blame(err) // the index is made to fit when the disk heals
 	}
 	d.mu.Lock()
-	d.used -= freed
-	d.leaving -= total
-	d.stranded = append(d.stranded, stranded...)
-	d.freed.Broadcast()
+	for _, b := range gone {
+		e := d.places.at(b.n)
+		if e.state == stateLeaving {
+			e.state = stateDeleted
+		}
+		if d.readers[b.n] == 0 && e.state == stateDeleted {
+			d.vacate(b.n)
+		}
+	}
 	d.mu.Unlock()
 	tell(keys)
 	d.claims.release(keys...)
-	return len(stranded) == 0
 }
 
-// remove removes the containers of blocks. It returns those it could not, what room the
-// others gave, and the first error.
-func (d *disk) remove(gone []slot) (stranded []slot, freed int64, first error) {
-	for _, s := range gone {
-		err := d.files.Remove(containerPath(d.path, s.container))
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			freed += s.occupied()
-			continue
-		}
-		stranded = append(stranded, s)
-		if first == nil {
-			first = err
-		}
-	}
-	return stranded, freed, first
-}
-
-// removeStranded tries again what drop could not remove.
-func (d *disk) removeStranded() {
-	d.mu.Lock()
-	gone := d.stranded
-	d.stranded = nil
-	d.mu.Unlock()
-	if len(gone) == 0 {
-		return
-	}
-	stranded, freed, err := d.remove(gone)
-	d.mu.Lock()
-	d.used -= freed
-	d.stranded = append(d.stranded, stranded...)
-	d.freed.Broadcast()
-	d.mu.Unlock()
+// failIf is fail of an error, if there is one.
+func (d *disk) failIf(err error) {
 	if err != nil {
-		d.log.Debug("disk still keeps evicted containers", "disk", d.path, "containers", len(stranded), "err", err)
+		d.fail(err)
 	}
 }
 
-// take drops the block of s if it is still the one that is visible, and reports whether it
-// did. tell is called as by drop.
-func (d *disk) take(s slot, tell func([]shoal.Key)) bool {
-	d.claims.wait(s.key)
+// take drops the block b if it is still the one that is visible, and reports whether it did.
+// tell is called as by drop.
+func (d *disk) take(b block, tell func([]shoal.Key)) bool {
+	d.claims.wait(b.key)
 	d.mu.Lock()
-	i, ok := d.table.get(s.key)
-	if !ok || d.slots.at(i).container != s.container {
+	n, ok := d.table.get(b.key)
+	if !ok || n != b.n {
 		d.mu.Unlock()
-		d.claims.release(s.key)
+		d.claims.release(b.key)
 		return false
 	}
-	d.hide(i)
+	d.hide(n)
 	d.mu.Unlock()
-	d.drop([]slot{s}, tell)
+	d.drop([]block{b}, tell)
 	return true
 }
 
-// takeBad drops a block that is not what was put, once, and counts and logs it.
-func (d *disk) takeBad(s slot, cause error) {
-	if d.take(s, d.onEvict) {
-		d.corrupt.Add(1)
-		d.log.Error("dropped a bad block", "disk", d.path, "key", s.key.String(), "container", s.container, "err", cause)
+// takeBad drops a block that is not what was put, once, and counts and logs it. Its place is
+// not used again by this run: what is there may be the disk's fault.
+func (d *disk) takeBad(b block, cause error) {
+	d.claims.wait(b.key)
+	d.mu.Lock()
+	n, ok := d.table.get(b.key)
+	if !ok || n != b.n {
+		d.mu.Unlock()
+		d.claims.release(b.key)
+		return
 	}
+	d.hide(n)
+	if b.packed {
+		d.places.at(n).state = stateUnusable
+		d.unusable += d.places.occupied(n)
+		d.datasets.add(b.dataset, -d.places.occupied(n))
+	}
+	d.mu.Unlock()
+	d.drop([]block{b}, d.onEvict)
+	d.corrupt.Add(1)
+	d.log.Error("dropped a bad block", "disk", d.path, "key", b.key.String(), "container", b.loc.Container, "err", cause)
 }
 
-// takeMissing drops a block of an earlier run whose container was not there when this one
-// began: a crash kept the entry, not the container, or not that both were deleted.
-func (d *disk) takeMissing(s slot) bool { return d.take(s, d.onEvict) }
+// takeMissing drops a block of an earlier run whose container does not have it: a power loss
+// kept the entry, not the block, or not that the entry was deleted.
+func (d *disk) takeMissing(b block) bool { return d.take(b, d.onEvict) }
 
 // flush makes the index durable, if it was written to.
 func (d *disk) flush() {
 	if err := d.index.flush(); err != nil && d.healthy() {
 		_ = d.blame(err)
-	}
-}
-
-func (d *disk) healthy() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.err == nil
-}
-
-// retry admits blocks again if the disk takes a trial write. An index that broke is opened
-// again and made to hold the blocks in memory, so that none is lost.
-func (d *disk) retry() {
-	d.removeStranded()
-	if d.healthy() {
-		return
-	}
-	if err := d.trial(); err != nil {
-		d.log.Debug("disk still admits nothing", "disk", d.path, "err", err)
-		return
-	}
-	d.mu.Lock()
-	d.err = nil
-	d.mu.Unlock()
-	d.wake()
-	d.log.Info("disk admits blocks again", "disk", d.path)
-}
-
-func (d *disk) trial() error {
-	if err := d.prepare(); err != nil {
-		return err
-	}
-	path := filepath.Join(d.path, containersDir, "trial")
-	if err := d.files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("trial write: %w", err)
-	}
-	if err := d.files.Write(path, make([]byte, shoal.BlockSize), nil); err != nil {
-		return fmt.Errorf("trial write: %w", err)
-	}
-	if err := d.files.Remove(path); err != nil {
-		return fmt.Errorf("trial write: %w", err)
-	}
-	if d.index.err() != nil {
-		if err := d.index.open(); err != nil {
-			return err
-		}
-		if d.loaded {
-			if err := d.restore(); err != nil {
-				return err
-			}
-		}
-	}
-	if !d.loaded {
-		if err := d.adopt(); err != nil {
-			return err
-		}
-	}
-	d.startScan()
-	return nil
-}
-
-// restore makes the index hold the blocks in memory and no others.
-func (d *disk) restore() error {
-	var gone []shoal.Key
-	err := d.index.load(func(s slot) {
-		if !d.shows(s) {
-			gone = append(gone, s.key)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if err := d.index.delete(gone...); err != nil {
-		return err
-	}
-	for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {
-		if err := d.index.set(blocks...); err != nil {
-			return err
-		}
-		if next == 0 {
-			return d.index.flush()
-		}
 	}
 }

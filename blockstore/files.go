@@ -10,121 +10,106 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directBytes is how long a block must be for its bytes to be written past the page cache.
-const directBytes = 1 << 20
-
 // fileSystem is what the store needs of a file system for its containers. Tests put a
 // faulty one in the place of osFiles.
 type fileSystem interface {
-	// Write creates the file name, which must not exist, with the two parts as contents.
-	Write(name string, data, trailer []byte) error
+	// Create makes the file name, which must not exist, of so many bytes. Their space is
+	// taken at once, unless sparse is set.
+	Create(name string, size int64, sparse bool) error
 	Open(name string) (file, error)
+	// Reuse gives a file another name, and makes it size bytes long: its first keep bytes, which
+	// keep their room, and zeros.
+	Reuse(from, to string, keep, size int64) error
 	// Remove removes a file; one that is not there is fs.ErrNotExist.
 	Remove(name string) error
 	// List returns the names in a directory, in no order.
 	List(dir string) ([]string, error)
+	// Sync makes durable all that was written to files of the directory's file system.
+	Sync(dir string) error
 }
 
-// file is a container open for reading.
+// file is a container open for reading and writing.
 type file interface {
-	io.ReaderAt
 	io.Closer
-	WillNeed(length int64)
+	// ReadAt fills the parts one behind the other from off on; io.EOF when the file ends
+	// before. direct: past the page cache, if off and the parts are as WriteAt wants them.
+	ReadAt(parts [][]byte, off int64, direct bool) error
+	// WriteAt writes the parts one behind the other from off on. What is long enough goes
+	// past the page cache, if off is a multiple of pageSize and every part lies page-aligned
+	// in memory and has whole pages.
+	WriteAt(parts [][]byte, off int64) error
+	// Punch makes n bytes at off read as zeros and gives their space back.
+	Punch(off, n int64) error
+	// WillNeed has the kernel read n bytes at off ahead, without waiting for them.
+	WillNeed(off, n int64)
+	// Size returns the length of the file in bytes.
+	Size() (int64, error)
 }
+
+// directBytes is how long a write must be to go past the page cache (docs/direct-io.md).
+const directBytes = 64 << 10
 
 // osFiles is the operating system's file system. It keeps descriptors bare: os.File would
 // try each container with the poller, and give each a finalizer.
 type osFiles struct{}
 
-// Write creates and fills a file. It does not sync. What it could not complete it removes.
-// Whole blocks go past the page cache (docs/direct-io.md).
-func (osFiles) Write(name string, data, trailer []byte) (err error) {
+// Create makes a file, or nothing.
+func (osFiles) Create(name string, size int64, sparse bool) error {
 	fd, err := retryEINTR(func() (int, error) {
 		return unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	})
 	if err != nil {
 		return &fs.PathError{Op: "create", Path: name, Err: err}
 	}
-	defer func() {
-		if cerr := unix.Close(fd); err == nil && cerr != nil && !errors.Is(cerr, unix.EINTR) {
-			err = &fs.PathError{Op: "close", Path: name, Err: cerr}
+	_, err = retryEINTR(func() (int, error) {
+		if sparse {
+			return 0, unix.Ftruncate(fd, size)
 		}
-		if err != nil {
-			_ = unix.Unlink(name)
+		err := unix.Fallocate(fd, 0, 0, size)
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			err = unix.Ftruncate(fd, size)
 		}
-	}()
-	direct, err := writeDirect(fd, data)
-	if err == nil {
-		err = writeAll(fd, [][]byte{data[direct:], trailer}, int64(direct))
+		return 0, err
+	})
+	if cerr := unix.Close(fd); err == nil && cerr != nil && !errors.Is(cerr, unix.EINTR) {
+		err = cerr
 	}
 	if err != nil {
-		return &fs.PathError{Op: "write", Path: name, Err: err}
+		_ = unix.Unlink(name)
+		return &fs.PathError{Op: "create", Path: name, Err: err}
 	}
 	return nil
 }
 
-// writeDirect writes data at the beginning of a file without the page cache and returns
-// how much of it, a multiple of pageSize: nothing where the data is short or lies in memory
-// as the device cannot take it, or where the file system does not do it.
-func writeDirect(fd int, data []byte) (int, error) {
-	if len(data) < directBytes || uintptr(unsafe.Pointer(unsafe.SliceData(data)))%pageSize != 0 {
-		return 0, nil
-	}
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_DIRECT); err != nil {
-		return 0, nil //nolint:nilerr // the file system has no direct I/O
-	}
-	whole := data[:len(data)&^(pageSize-1)]
-	n, err := retryEINTR(func() (int, error) { return unix.Pwrite(fd, whole, 0) })
-	if errors.Is(err, unix.EINVAL) {
-		n, err = 0, nil // it takes the flag but not the alignment
-	}
-	if err != nil {
-		return 0, err
-	}
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
-	return n &^ (pageSize - 1), err // the rest of a page is written again
-}
-
-// writeAll writes the parts, one behind the other, from offset at.
-func writeAll(fd int, parts [][]byte, at int64) error {
-	for {
-		for len(parts) > 0 && len(parts[0]) == 0 {
-			parts = parts[1:]
-		}
-		if len(parts) == 0 {
-			return nil
-		}
-		n, err := retryEINTR(func() (int, error) { return unix.Pwritev(fd, parts, at) })
-		if err == nil && n == 0 {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
-			return err
-		}
-		at += int64(n)
-		for n > 0 {
-			m := min(n, len(parts[0]))
-			parts[0] = parts[0][m:]
-			if n -= m; len(parts[0]) == 0 {
-				parts = parts[1:]
-			}
-		}
-	}
-}
-
-// Open opens a file for reading.
+// Open opens a file; one on a read-only file system for reading.
 func (osFiles) Open(name string) (file, error) {
-	fd, err := retryEINTR(func() (int, error) {
-		return unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	})
+	fd, err := retryEINTR(func() (int, error) { return unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0) })
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) {
+		fd, err = retryEINTR(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return osFile(fd), nil
+	// A second descriptor, since O_DIRECT is of a descriptor and not of a call.
+	direct, err := retryEINTR(func() (int, error) { return unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_DIRECT, 0) })
+	if err != nil {
+		direct = -1 // the file system has no direct I/O, or is read-only
+	}
+	return &osFile{fd, direct}, nil
+}
+
+// Reuse renames a file, cuts it and extends it.
+func (osFiles) Reuse(from, to string, keep, size int64) error {
+	for _, step := range []func() error{
+		func() error { return unix.Rename(from, to) },
+		func() error { return unix.Truncate(to, keep) },
+		func() error { return unix.Truncate(to, size) },
+	} {
+		if _, err := retryEINTR(func() (int, error) { return 0, step() }); err != nil {
+			return &fs.PathError{Op: "reuse", Path: from, Err: err}
+		}
+	}
+	return nil
 }
 
 // Remove unlinks a file.
@@ -146,32 +131,142 @@ func (osFiles) List(dir string) ([]string, error) {
 	return names, errors.Join(err, d.Close())
 }
 
-// osFile is a bare descriptor.
-type osFile int
-
-// ReadAt reads len(p) bytes, or fails; at the file's end with io.EOF.
-func (f osFile) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		m, err := unix.Pread(int(f), p[n:], off+int64(n))
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return n, &fs.PathError{Op: "read", Path: "container", Err: err}
-		case m == 0:
-			return n, io.EOF
-		}
-		n += m
+// Sync syncs the whole file system: one call, however many containers were written.
+func (osFiles) Sync(dir string) error {
+	fd, err := retryEINTR(func() (int, error) { return unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err == nil {
+		err = errors.Join(unix.Syncfs(fd), unix.Close(fd))
 	}
-	return n, nil
+	if err != nil {
+		return &fs.PathError{Op: "sync", Path: dir, Err: err}
+	}
+	return nil
 }
 
-// Close closes the descriptor.
-func (f osFile) Close() error { return unix.Close(int(f)) }
+// osFile is a file as two bare descriptors.
+type osFile struct {
+	fd     int
+	direct int // of the same file, for O_DIRECT; -1 when there is none
+}
 
-// WillNeed has the kernel read the file ahead, without waiting for it.
-func (f osFile) WillNeed(length int64) {
-	_ = unix.Fadvise(int(f), 0, length, unix.FADV_WILLNEED) // advice: nothing depends on it
+// ReadAt fills the parts.
+func (f *osFile) ReadAt(parts [][]byte, off int64, direct bool) error {
+	left, aligned := trim(parts, off)
+	direct = direct && aligned && f.direct >= 0
+	for len(left) > 0 {
+		n, err := retryEINTR(func() (int, error) { return unix.Preadv(f.pick(direct), left, off) })
+		switch {
+		case direct && errors.Is(err, unix.EINVAL):
+			direct = false // the device wants another alignment
+			continue
+		case err != nil:
+			return &fs.PathError{Op: "read", Path: "container", Err: err}
+		case n == 0:
+			return io.EOF
+		}
+		off += int64(n)
+		direct = direct && n%pageSize == 0
+		left = skip(left, n)
+	}
+	return nil
+}
+
+// pick returns the descriptor to use.
+func (f *osFile) pick(direct bool) int {
+	if direct {
+		return f.direct
+	}
+	return f.fd
+}
+
+// trim returns the parts that are not empty, and whether all of them and off are aligned for
+// direct I/O.
+func trim(parts [][]byte, off int64) (left [][]byte, aligned bool) {
+	aligned = off%pageSize == 0
+	left = make([][]byte, 0, len(parts))
+	for _, p := range parts {
+		if len(p) > 0 {
+			left = append(left, p)
+			aligned = aligned && len(p)%pageSize == 0 && isPageAligned(p)
+		}
+	}
+	return left, aligned
+}
+
+func isPageAligned(p []byte) bool { return uintptr(unsafe.Pointer(unsafe.SliceData(p)))%pageSize == 0 }
+
+// WriteAt writes the parts, past the page cache where that can be done.
+func (f *osFile) WriteAt(parts [][]byte, off int64) error {
+	left, direct := trim(parts, off)
+	total := 0
+	for _, p := range left {
+		total += len(p)
+	}
+	direct = direct && total >= directBytes && f.direct >= 0
+	for len(left) > 0 {
+		n, err := retryEINTR(func() (int, error) { return unix.Pwritev(f.pick(direct), left, off) })
+		if direct && errors.Is(err, unix.EINVAL) {
+			direct = false // the device wants another alignment
+			continue
+		}
+		if err == nil && n == 0 {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return &fs.PathError{Op: "write", Path: "container", Err: err}
+		}
+		off += int64(n)
+		direct = direct && n%pageSize == 0
+		left = skip(left, n)
+	}
+	return nil
+}
+
+// skip returns parts without their first n bytes, and without what is empty before the rest.
+func skip(parts [][]byte, n int) [][]byte {
+	for len(parts) > 0 && (n > 0 || len(parts[0]) == 0) {
+		m := min(n, len(parts[0]))
+		n -= m
+		if parts[0] = parts[0][m:]; len(parts[0]) == 0 {
+			parts = parts[1:]
+		}
+	}
+	return parts
+}
+
+// Punch deallocates a range; where the file system cannot, it writes nothing and the space
+// stays taken until the file goes.
+func (f *osFile) Punch(off, n int64) error {
+	_, err := retryEINTR(func() (int, error) {
+		return 0, unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return &fs.PathError{Op: "punch", Path: "container", Err: err}
+	}
+	return nil
+}
+
+// WillNeed has the kernel read ahead.
+func (f *osFile) WillNeed(off, n int64) {
+	_ = unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED) // advice: nothing depends on it
+}
+
+// Size asks for the file's length.
+func (f *osFile) Size() (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: "container", Err: err}
+	}
+	return st.Size, nil
+}
+
+// Close closes the descriptors.
+func (f *osFile) Close() error {
+	err := unix.Close(f.fd)
+	if f.direct >= 0 {
+		err = errors.Join(err, unix.Close(f.direct))
+	}
+	return err
 }
 
 func retryEINTR(call func() (int, error)) (int, error) {

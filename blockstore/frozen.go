@@ -20,7 +20,8 @@ import (
 // Pebble's logs it keeps apart: a logFile is synced by syncLogs and by its Close only.
 type frozenFS struct {
 	vfs.FS
-	fault atomic.Pointer[error]
+	fault    atomic.Pointer[error]
+	readOnly bool // for one who does not write at all
 
 	mu   sync.Mutex // guards the field below
 	logs map[*logFile]struct{}
@@ -123,6 +124,18 @@ func (f *frozenFS) OpenDir(name string) (vfs.File, error) {
 		return nil, err
 	}
 	return frozenFile{file, f}, nil
+}
+
+// List lists a directory. That it fails stops the writes, and seems to be an empty directory:
+// when Pebble opens it does this last, with goroutines at work by then that would panic if it
+// gave up. One who only reads is told.
+func (f *frozenFS) List(dir string) ([]string, error) {
+	names, err := f.FS.List(dir)
+	if err == nil || f.readOnly || errors.Is(err, fs.ErrNotExist) {
+		return names, err
+	}
+	f.freeze(err)
+	return nil, nil
 }
 
 // Link makes a hard link.

@@ -3,49 +3,57 @@ package blockstore
 import (
 	"sync"
 
-	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
-// handles is a disk's bounded set of open containers with their chunk sums, so that a
-// block read in pieces is opened once. A handle in use stays open though it was pushed
-// out or its block evicted; so the bound is exceeded by at most the readers at work.
+// handles is a disk's bounded set of open files. A handle in use stays open though it was
+// pushed out or its file removed; so the bound is exceeded by at most the calls at work.
 type handles struct {
+	files fileSystem
+	root  string
+
 	mu    sync.Mutex // guards the fields below
-	open  map[uint64]*handle
+	open  map[fileName]*handle
 	order *policy.LRU
 	at    []*handle // by the order's slots; nil when free
 	free  []uint32
 }
 
-// A handle is one open container.
+// A handle is one open file.
 type handle struct {
-	container uint64
-	file      file
-	sums      []shoal.Sum // read-only
-	slot      uint32
-	refs      int  // readers, and one for being in the set
-	listed    bool // is in the set
+	file
+	name   fileName
+	slot   uint32
+	refs   int  // callers, and one for being in the set
+	listed bool // is in the set
 }
 
-func newHandles(limit int) *handles {
-	h := &handles{open: make(map[uint64]*handle), order: policy.NewLRU(), at: make([]*handle, limit)}
+func newHandles(files fileSystem, root string, limit int) *handles {
+	h := &handles{
+		files: files, root: root,
+		open: make(map[fileName]*handle), order: policy.NewLRU(), at: make([]*handle, limit),
+	}
 	for i := range limit {
 		h.free = append(h.free, uint32(i))
 	}
 	return h
 }
 
-// acquire returns the open handle of a container, or nil. The caller must release it.
-func (h *handles) acquire(container uint64) *handle {
+// get returns an open file. The caller must release it.
+func (h *handles) get(name fileName) (*handle, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	k := h.open[container]
-	if k != nil {
+	if k := h.open[name]; k != nil {
 		k.refs++
 		h.order.Touch(k.slot)
+		h.mu.Unlock()
+		return k, nil
 	}
-	return k
+	h.mu.Unlock()
+	f, err := h.files.Open(name.path(h.root))
+	if err != nil {
+		return nil, err
+	}
+	return h.add(&handle{name: name, file: f}), nil
 }
 
 // add takes k into the set, with one reference for the caller. If another was faster, k is
@@ -53,10 +61,10 @@ func (h *handles) acquire(container uint64) *handle {
 func (h *handles) add(k *handle) *handle {
 	var dead *handle
 	h.mu.Lock()
-	if other := h.open[k.container]; other != nil {
+	if other := h.open[k.name]; other != nil {
 		other.refs++
 		h.mu.Unlock()
-		_ = k.file.Close()
+		_ = k.Close()
 		return other
 	}
 	if len(h.free) == 0 {
@@ -66,31 +74,31 @@ func (h *handles) add(k *handle) *handle {
 	k.slot = h.free[len(h.free)-1]
 	h.free = h.free[:len(h.free)-1]
 	h.at[k.slot] = k
-	h.open[k.container] = k
+	h.open[k.name] = k
 	h.order.Insert(k.slot, policy.Item{})
 	k.refs, k.listed = 2, true
 	h.mu.Unlock()
-	dead.close()
+	dead.shut()
 	return k
 }
 
-// release gives back what acquire or add returned.
+// release gives back what get returned.
 func (h *handles) release(k *handle) {
 	h.mu.Lock()
 	dead := h.unref(k)
 	h.mu.Unlock()
-	dead.close()
+	dead.shut()
 }
 
-// forget takes a container out of the set, because its block goes.
-func (h *handles) forget(container uint64) {
+// forget takes a file out of the set, because it goes.
+func (h *handles) forget(name fileName) {
 	var dead *handle
 	h.mu.Lock()
-	if k := h.open[container]; k != nil {
+	if k := h.open[name]; k != nil {
 		dead = h.unlist(k)
 	}
 	h.mu.Unlock()
-	dead.close()
+	dead.shut()
 }
 
 // close empties the set. Handles in use are closed by their release.
@@ -104,7 +112,7 @@ func (h *handles) close() {
 	}
 	h.mu.Unlock()
 	for _, k := range dead {
-		k.close()
+		k.shut()
 	}
 }
 
@@ -114,7 +122,7 @@ func (h *handles) unlist(k *handle) *handle {
 		return nil
 	}
 	k.listed = false
-	delete(h.open, k.container)
+	delete(h.open, k.name)
 	h.order.Remove(k.slot)
 	h.at[k.slot] = nil
 	h.free = append(h.free, k.slot)
@@ -130,9 +138,10 @@ func (h *handles) unref(k *handle) *handle {
 	return k
 }
 
-// close closes the container of a handle nobody refers to; nil is none.
-func (k *handle) close() {
+// shut closes the file of a handle nobody refers to; nil is none. What was written is the
+// kernel's by then.
+func (k *handle) shut() {
 	if k != nil {
-		_ = k.file.Close() // read-only: nothing can be lost
+		_ = k.Close()
 	}
 }

@@ -2,12 +2,17 @@ package blockstore
 
 import (
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-mesh/shoal"
 )
+
+// thorough reports whether tests run at full length, as make test-all has them. Else they take a
+// tenth of it or so, for make test to end soon.
+func thorough() bool { return os.Getenv("SHOAL_TEST_ALL") != "" && !testing.Short() }
 
 // testKey returns the key of block number i, each of a file of its own.
 func testKey(i uint32) shoal.Key {
@@ -54,9 +59,15 @@ func oneDisk(dir string, sizeBytes int64) Config {
 // put puts data under key and fails the test if it cannot.
 func put(t *testing.T, s *Store, key shoal.Key, data []byte) {
 	t.Helper()
-	if err := s.Put(key, data, shoal.ChunkSums(key, data)); err != nil {
+	if err := s.Put(key, fileOf(key, data), data, shoal.ChunkSums(key, data)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// fileOf returns the file of which data is the last block: one of a block when the key's index
+// is 0, else one that gets a sparse container.
+func fileOf(key shoal.Key, data []byte) File {
+	return File{SizeBytes: int64(key.Index)*shoal.BlockSize + int64(len(data))}
 }
 
 // fastDir returns a temporary directory in memory where there is room, for tests that

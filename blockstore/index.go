@@ -1,7 +1,6 @@
 package blockstore
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,12 +10,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
-
-	"github.com/shoal-mesh/shoal"
 )
 
-// index is the durable list of a disk's blocks: key to location and block sum, in Pebble.
-// It is read at open and written from then on; lookups go to memory.
+// index is the durable list of a disk's blocks and containers, in Pebble (records.go). It is
+// read at open and written from then on; lookups go to memory.
 //
 // Pebble ends the process when it cannot write. So it writes through a frozenFS: at the
 // first error nothing more reaches the disk, which then looks as after a crash, and the
@@ -28,6 +25,8 @@ type index struct {
 	log   *slog.Logger
 	dirty atomic.Bool // written to since the last flush
 
+	flushing sync.Mutex // held over a flush: who finds nothing dirty knows that it is durable; before mu
+
 	mu     sync.RWMutex // held for reading while db is used; guards the fields below
 	db     *pebble.DB   // nil when closed
 	fs     *frozenFS
@@ -38,47 +37,58 @@ type index struct {
 var errIndexClosed = errors.New("index is closed")
 
 // open opens or makes the index, at first or after it broke. One that is damaged beyond
-// opening is begun anew: the disk's blocks are lost, and a cache can bear that. A device
-// that fails is no sign of damage.
-func (x *index) open() error {
-	err := x.reopen()
-	if err != nil && pebble.IsCorruptionError(err) && !deviceFault(err) {
-		x.log.Error("cache index is damaged, beginning with an empty one", "dir", x.dir, "err", err)
+// opening is begun anew, and lost is true: the containers know what was in it. A device that
+// fails is no sign of damage.
+func (x *index) open() (lost bool, err error) {
+	err = x.reopen()
+	if err != nil && !deviceFault(err) && !errors.Is(err, errIndexClosed) {
+		x.log.Error("cache index is damaged", "dir", x.dir, "err", err)
+		lost = true
 		if err = x.base.RemoveAll(x.dir); err == nil {
 			err = x.reopen()
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("open index %s: %w", x.dir, err)
+		return false, fmt.Errorf("open index %s: %w", x.dir, err)
 	}
-	return nil
+	return lost, nil
 }
 
-// deviceFault reports whether an error is of the disk rather than of what is on it.
-func deviceFault(err error) bool {
-	for _, fault := range []error{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
-		if errors.Is(err, fault) {
-			return true
-		}
-	}
-	return false
-}
-
-// peek is load of an index that is not open, without a write to the disk.
-func (x *index) peek(visit func(slot)) (err error) {
+// discard removes what there is of the index; it is closed then.
+func (x *index) discard() (err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	defer recoverTo(&err)
 	x.shut()
-	x.fs = &frozenFS{FS: x.base}
+	return x.base.RemoveAll(x.dir)
+}
+
+// damaged reports whether an error says that what is on disk is not what was written.
+func damaged(err error) bool {
+	return err != nil && pebble.IsCorruptionError(err) && !deviceFault(err)
+}
+
+// deviceFault reports whether an error is of the disk rather than of what is on it.
+func deviceFault(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno) && errno != unix.ENOENT
+}
+
+// peek opens the index for reading, without a write to the disk. It is closed by reopen.
+func (x *index) peek() (err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	defer recoverTo(&err)
+	x.shut()
+	x.fs = &frozenFS{FS: x.base, readOnly: true}
 	x.fs.freeze(errIndexClosed)
 	opts := x.options()
 	opts.ReadOnly = true
-	db, err := pebble.Open(x.dir, opts)
-	if err != nil {
+	if x.db, err = pebble.Open(x.dir, opts); err != nil {
+		x.db = nil
 		return fmt.Errorf("open index %s for reading: %w", x.dir, err)
 	}
-	return errors.Join(loadFrom(db, visit), db.Close())
+	return nil
 }
 
 // reopen opens the index after it broke. What was set and deleted meanwhile is not in it.
@@ -124,12 +134,18 @@ func (x *index) shut() {
 }
 
 func (x *index) options() *pebble.Options {
+	fs := x.fs
 	return &pebble.Options{
 		FS:           x.fs,
 		Cache:        x.cache,
 		MemTableSize: 8 << 20,
 		MaxOpenFiles: 256,
 		Logger:       indexLogger{x.log},
+		// Without a listener Pebble ends the process when a table turns out to be damaged,
+		// which every table made after the freeze is.
+		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+			fs.freeze(info.Details)
+		}},
 		// FormatMajorVersion stays the lowest: later ones note in the log how much of it
 		// was synced, which logFile makes untrue, and take a log torn before there by a
 		// power loss for a damaged one.
@@ -151,31 +167,50 @@ func (x *index) brokenLocked() error {
 }
 
 // set enters blocks. It does not sync.
-func (x *index) set(entries ...slot) error {
-	return x.write(func(b *pebble.Batch) error {
-		var key, value []byte
-		for _, e := range entries {
-			key, value = indexKey(key[:0], e.key), indexValue(value[:0], e)
-			if err := b.Set(key, value, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+func (x *index) set(blocks ...indexed) error {
+	return x.write(func(b *pebble.Batch) error { return setIn(b, blocks) })
 }
 
-// delete takes blocks out. It does not sync.
-func (x *index) delete(keys ...shoal.Key) error {
-	return x.write(func(b *pebble.Batch) error {
-		var key []byte
-		for _, k := range keys {
-			key = indexKey(key[:0], k)
-			if err := b.Delete(key, nil); err != nil {
-				return err
-			}
+func setIn(b *pebble.Batch, blocks []indexed) error {
+	var key, value []byte
+	for _, e := range blocks {
+		key, value = blockKey(key[:0], e.place), e.appendValue(value[:0])
+		if err := b.Set(key, value, nil); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// delete takes the blocks at places out. It does not sync.
+func (x *index) delete(places ...place) error {
+	return x.write(func(b *pebble.Batch) error { return deleteIn(b, places) })
+}
+
+func deleteIn(b *pebble.Batch, places []place) error {
+	var key []byte
+	for _, p := range places {
+		key = blockKey(key[:0], p)
+		if err := b.Delete(key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move enters blocks at other places than before, in one step. It does not sync.
+func (x *index) move(from []place, to []indexed) error {
+	return x.write(func(b *pebble.Batch) error { return errors.Join(setIn(b, to), deleteIn(b, from)) })
+}
+
+// setContainer enters a container.
+func (x *index) setContainer(h header) error {
+	return x.write(func(b *pebble.Batch) error { return b.Set(containerKey(nil, h.name), h.bytes(), nil) })
+}
+
+// deleteContainer takes a container out.
+func (x *index) deleteContainer(name uint64) error {
+	return x.write(func(b *pebble.Batch) error { return b.Delete(containerKey(nil, name), nil) })
 }
 
 func (x *index) write(fill func(*pebble.Batch) error) (err error) {
@@ -199,6 +234,8 @@ func (x *index) write(fill func(*pebble.Batch) error) (err error) {
 
 // flush makes everything set and deleted so far durable, unless it is so already.
 func (x *index) flush() (err error) {
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if err := x.brokenLocked(); err != nil {
@@ -211,19 +248,21 @@ func (x *index) flush() (err error) {
 	return x.fs.frozen()
 }
 
-// load calls visit with each block. Entries it cannot read it leaves out.
-func (x *index) load(visit func(slot)) (err error) {
+// load calls visit with each entry whose key begins with prefix, in order. Neither slice is
+// to be kept.
+func (x *index) load(prefix byte, visit func(key, value []byte)) error {
+	return x.loadRange([]byte{prefix}, []byte{prefix + 1}, visit)
+}
+
+// loadRange is load of the keys from lower on and before upper.
+func (x *index) loadRange(lower, upper []byte, visit func(key, value []byte)) (err error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if x.db == nil {
 		return errIndexClosed
 	}
 	defer recoverTo(&err)
-	return loadFrom(x.db, visit)
-}
-
-func loadFrom(db *pebble.DB, visit func(slot)) error {
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{blockPrefix}, UpperBound: []byte{blockPrefix + 1}})
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return fmt.Errorf("read index: %w", err)
 	}
@@ -232,9 +271,7 @@ func loadFrom(db *pebble.DB, visit func(slot)) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("read index: %w", err), it.Close())
 		}
-		if e, ok := parseEntry(it.Key(), value); ok {
-			visit(e)
-		}
+		visit(it.Key(), value)
 	}
 	if err := it.Close(); err != nil {
 		return fmt.Errorf("read index: %w", err)
@@ -253,47 +290,11 @@ func (x *index) close() (err error) {
 	defer recoverTo(&err)
 	db := x.db
 	x.db = nil
+	if x.fs.readOnly {
+		_ = db.Close()
+		return nil // there was nothing to lose
+	}
 	return errors.Join(db.Close(), x.fs.frozen()) // closing the log syncs it
-}
-
-// blockPrefix begins the index keys of blocks; others are left for later.
-const blockPrefix = 'b'
-
-// indexKey appends the index key of a block: prefix and key, so that the blocks of a file
-// lie together.
-func indexKey(b []byte, key shoal.Key) []byte { return key.AppendTo(append(b, blockPrefix)) }
-
-// indexValue appends the index value of a block: flags (none yet), container, offset and
-// length as varints, and the block sum in 4 bytes.
-func indexValue(b []byte, e slot) []byte {
-	loc := e.location()
-	b = binary.AppendUvarint(b, 0)
-	b = binary.AppendUvarint(b, loc.Container)
-	b = binary.AppendUvarint(b, uint64(loc.Offset))
-	b = binary.AppendUvarint(b, uint64(loc.Length))
-	return binary.BigEndian.AppendUint32(b, uint32(e.sum))
-}
-
-// parseEntry is the inverse of indexKey and indexValue.
-func parseEntry(key, value []byte) (e slot, ok bool) {
-	if len(key) != 1+shoal.KeyLen {
-		return slot{}, false
-	}
-	k, _ := shoal.KeyFrom(key[1:])
-	var nums [4]uint64
-	for i := range nums {
-		v, n := binary.Uvarint(value)
-		if n <= 0 {
-			return slot{}, false
-		}
-		nums[i], value = v, value[n:]
-	}
-	flags, container, offset, length := nums[0], nums[1], nums[2], nums[3]
-	if flags != 0 || offset%pageSize != 0 || offset > 1<<43 || length == 0 || length > shoal.BlockSize || len(value) != 4 {
-		return slot{}, false
-	}
-	loc := Location{Container: container, Offset: int64(offset), Length: int(length)}
-	return makeSlot(k, loc, shoal.Sum(binary.BigEndian.Uint32(value))), true
 }
 
 // recoverTo turns a panic of Pebble, which it raises on errors it sees no way to handle,

@@ -1,14 +1,14 @@
 package blockstore
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
+	"os"
+	"path/filepath"
 
 	"github.com/shoal-mesh/shoal"
-	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
 // open makes the disk ready and shows what is on it. If that fails for a fault of the
@@ -17,10 +17,7 @@ import (
 func (d *disk) open() (fatal bool, err error) {
 	err = d.prepare()
 	if err == nil {
-		if err = d.index.open(); err == nil {
-			err = d.load(d.index.load)
-		}
-		err = explain(d.path, err)
+		err = explain(d.path, d.openIndex(context.Background()))
 	}
 	switch {
 	case err == nil:
@@ -30,75 +27,219 @@ func (d *disk) open() (fatal bool, err error) {
 		return true, err
 	}
 	d.err = err
-	d.loaded = d.lock != nil && d.loadReadOnly() == nil
-	d.log.Warn("disk admits nothing", "disk", d.path, "blocks", d.slots.used, "err", err)
+	if d.lock != nil {
+		_, unreadable := d.loadReadOnly()
+		d.loaded = unreadable == nil
+	}
+	d.log.Warn("disk admits nothing", "disk", d.path, "blocks", d.places.used, "err", err)
 	return false, err
 }
 
-// loadReadOnly is load without a write to the disk.
-func (d *disk) loadReadOnly() error {
-	if _, err := readFormat(d.path); err != nil {
-		return err
-	}
-	if d.first == 0 {
-		boots, err := readBoots(d.path)
-		if err != nil {
-			return err
-		}
-		d.first = (boots + 1) << bootShift
-	}
-	return d.load(d.index.peek)
+// begin makes memory as of an empty disk.
+func (d *disk) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.places = newPlaces(d.slabBytes, d.slabBytes/slotsPerSlab)
+	d.table = table{entries: &d.places.entries}
+	d.policy = d.newPolicy()
+	d.datasets.forget()
 }
 
-// load fills memory from the index, without reading a container. Blocks that another disk
-// shows are deleted. The oldest container comes first in the policy's order.
-func (d *disk) load(from func(visit func(slot)) error) error {
-	blocks, unwanted, err := d.entries(from)
+// openIndex opens the index and shows the blocks in it. One that is lost or damaged is made
+// anew from the containers; ctx ends that.
+func (d *disk) openIndex(ctx context.Context) error {
+	_, err := os.Stat(rebuildPath(d.path))
+	torn := err == nil // a rebuild did not come to its end
+	if !torn {
+		torn = d.indexMissing()
+	}
+	d.begin()
+	if !torn {
+		var lost bool
+		if lost, err = d.index.open(); err != nil {
+			return err
+		}
+		if !lost {
+			err = d.load()
+			if !damaged(err) {
+				return err
+			}
+			d.log.Error("cache index is damaged", "disk", d.path, "err", err)
+			d.begin()
+		}
+	}
+	return d.rebuild(ctx)
+}
+
+// indexMissing reports that a directory has containers and no index.
+func (d *disk) indexMissing() bool {
+	if _, err := d.index.base.Stat(d.index.dir); err == nil {
+		return false
+	}
+	slabs, err := d.files.List(filepath.Join(d.path, slabsDir))
+	if err == nil && len(slabs) > 0 {
+		return true
+	}
+	for i := range filesDirs {
+		if names, err := d.files.List(filepath.Join(d.path, filesDir, subfolder(i))); err == nil && len(names) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// loadReadOnly is load without a write to the disk. It returns what load would delete.
+func (d *disk) loadReadOnly() (dead deadEntries, err error) {
+	slab, err := readFormat(d.path)
 	if err != nil {
-		return fmt.Errorf("disk %s: %w", d.path, err)
+		return deadEntries{}, err
+	}
+	if slab > 0 {
+		d.slabBytes = slab
+	}
+	d.begin()
+	if err := d.index.peek(); err != nil {
+		return deadEntries{}, err
+	}
+	return d.fill()
+}
+
+// deadEntries are index entries of which nothing can be had.
+type deadEntries struct {
+	containers []uint64
+	blocks     []place
+}
+
+// load fills memory from the index, without reading a container. What it cannot show (a block
+// whose container is gone, or that another disk has) it deletes. The block that was put first
+// comes first in the policy's order.
+func (d *disk) load() error {
+	dead, err := d.fill()
+	if err != nil {
+		return err
+	}
+	for _, name := range dead.containers {
+		if err := d.index.deleteContainer(name); err != nil {
+			return err
+		}
+	}
+	return d.index.delete(dead.blocks...)
+}
+
+// fill is load without the deletes.
+func (d *disk) fill() (dead deadEntries, err error) {
+	if err := d.datasets.load(); err != nil {
+		return deadEntries{}, err
+	}
+	gone, err := d.loadContainers()
+	if err != nil {
+		return deadEntries{}, err
+	}
+	l := loader{disk: d}
+	if err := l.run(); err != nil {
+		return deadEntries{}, err
+	}
+	if d.elsewhere != nil {
+		d.dropTwice()
+	}
+	return deadEntries{gone, l.unwanted}, nil
+}
+
+// dropTwice drops blocks that another disk shows.
+func (d *disk) dropTwice() {
+	for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {
+		for _, b := range blocks {
+			d.claims.wait(b.key) // a put may be at work that began before the block was shown
+			twice := d.elsewhere(b.key)
+			d.claims.release(b.key)
+			if twice {
+				d.take(b, func([]shoal.Key) {})
+			}
+		}
+		if next == 0 {
+			return
+		}
+	}
+}
+
+// loadContainers makes the containers known, and returns the names of those whose files are
+// not there.
+func (d *disk) loadContainers() (gone []uint64, err error) {
+	slabs, err := d.slabFiles()
+	if err != nil {
+		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range blocks {
-		d.policy.Insert(d.add(s), policy.Item{SizeBytes: s.occupied()})
+	for number := range slabs {
+		d.places.addSlab(number)
 	}
-	if d.index.err() != nil { // read only
-		return nil
-	}
-	return d.index.delete(unwanted...)
-}
-
-// adopt is load while other disks are at work: one of them may have got a block meanwhile.
-func (d *disk) adopt() error {
-	blocks, unwanted, err := d.entries(d.index.load)
-	if err != nil {
-		return fmt.Errorf("disk %s: %w", d.path, err)
-	}
-	for _, s := range blocks {
-		d.claims.wait(s.key)
-		if d.elsewhere(s.key) {
-			unwanted = append(unwanted, s.key)
-		} else {
-			d.mu.Lock()
-			d.policy.Insert(d.add(s), policy.Item{SizeBytes: s.occupied()})
-			d.mu.Unlock()
-		}
-		d.claims.release(s.key)
-	}
-	d.loaded = true
-	return d.index.delete(unwanted...)
-}
-
-// entries reads the blocks of an index, the oldest container first, and the keys of those
-// that are not to be shown.
-func (d *disk) entries(from func(visit func(slot)) error) (blocks []slot, unwanted []shoal.Key, err error) {
-	err = from(func(s slot) {
-		if d.elsewhere(s.key) || s.container >= d.first {
-			unwanted = append(unwanted, s.key)
+	err = d.index.load(containerPrefix, func(key, value []byte) {
+		h, ok := parseHeader(value)
+		if !ok || len(key) != 9 {
 			return
 		}
-		blocks = append(blocks, s)
+		if !d.addContainer(h, slabs) {
+			gone = append(gone, h.name)
+		}
 	})
-	slices.SortFunc(blocks, func(a, b slot) int { return cmp.Compare(a.container, b.container) })
-	return blocks, unwanted, err
+	for number := range slabs {
+		if d.places.slabAt[number] == none {
+			d.places.empties = append(d.places.empties, number)
+		}
+	}
+	return gone, err
+}
+
+// addContainer makes one container known; false if it is not to be used. Holds mu.
+func (d *disk) addContainer(h header, slabs map[uint32]bool) bool {
+	if h.slot == 0 {
+		i := d.places.addFile(h.name, h.file, h.size)
+		d.places.containers[i].made = true
+		return true
+	}
+	class, ok := d.places.slabs.ClassOf(int(h.slot / pageSize))
+	number := uint32(h.name - 1)
+	if !ok || d.places.slotBytes(class) != h.slot || !slabs[number] {
+		return false
+	}
+	d.places.cut(number, class)
+	return true
+}
+
+// slabFiles returns the numbers of the slab files there are.
+func (d *disk) slabFiles() (map[uint32]bool, error) {
+	names, err := d.files.List(filepath.Join(d.path, slabsDir))
+	if err != nil {
+		return nil, fmt.Errorf("disk %s: %w", d.path, err)
+	}
+	slabs := make(map[uint32]bool, len(names))
+	for _, base := range names {
+		if f, ok := parseFile(slabFile, base); ok && f.name < maxContainers {
+			slabs[uint32(f.name)] = true
+		}
+	}
+	return slabs, nil
+}
+
+// placeOf returns the entry number of a block of the index; ok is false when it cannot be
+// there. Holds mu.
+func (d *disk) placeOf(e indexed) (n uint32, ok bool) {
+	i, ok := d.places.names[e.container]
+	if e.container < 1<<bootShift {
+		number := e.container - 1
+		if e.container == 0 || number >= uint64(len(d.places.slabAt)) {
+			return 0, false
+		}
+		i = d.places.slabAt[number]
+		ok = i != none
+	}
+	if !ok || int(e.dataset) >= len(d.datasets.names) {
+		return 0, false
+	}
+	c := &d.places.containers[i]
+	if e.slot >= c.n || c.packed && packedBytes(int(e.length)) > c.slot || !c.packed && c.file != e.key.File {
+		return 0, false
+	}
+	return c.first + e.slot, true
 }

@@ -146,7 +146,7 @@ func TestOpenFullOrReadOnly(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.fault.Error(), func(t *testing.T) {
-			dir := mountTmpfs(t)
+			dir := mountTmpfs(t, "size=32m")
 			b := newBadDisk(t, dir)
 			if err := tt.hurt(dir); err != nil {
 				t.Fatal(err)
@@ -160,8 +160,8 @@ func TestOpenFullOrReadOnly(t *testing.T) {
 	}
 }
 
-// mountTmpfs returns an empty file system of 32 MiB.
-func mountTmpfs(t *testing.T) string {
+// mountTmpfs returns an empty file system.
+func mountTmpfs(t *testing.T, options string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: needs root to mount a tmpfs")
@@ -170,7 +170,7 @@ func mountTmpfs(t *testing.T) string {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("shoal-test", dir, "tmpfs", 0, "size=32m"); err != nil {
+	if err := unix.Mount("shoal-test", dir, "tmpfs", 0, options); err != nil {
 		t.Skipf("SKIPPED: cannot mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
@@ -197,52 +197,297 @@ func TestOpenAllFail(t *testing.T) {
 	}
 }
 
-// TestUnlinkFaults checks that room is given back only when the container is gone, and
-// that what could not be removed is removed later.
-func TestUnlinkFaults(t *testing.T) {
-	const room = 4
-	var broken, stuck atomic.Bool
-	var one string // a container that cannot be removed although the disk has healed
-	cfg := oneDisk(fastDir(t), room*pageSize)
-	cfg.RetryInterval = time.Hour
-	cfg.files = &faultyFiles{fault: func(op, name string) error {
-		if op == "remove" && (broken.Load() || stuck.Load() && name == one) {
-			return unix.EIO
+// A lostIndex is a store whose index is about to be lost.
+type lostIndex struct {
+	cfg  Config
+	data map[shoal.Key][]byte
+	sets map[shoal.Key]string // dataset of each
+	want Stats
+}
+
+// newLostIndex fills a store with packed blocks of several classes and sparse ones, of which
+// some were removed, evicted and moved, and closes it.
+func newLostIndex(t *testing.T) *lostIndex {
+	t.Helper()
+	l := &lostIndex{cfg: smallConfig(fastDir(t)), data: make(map[shoal.Key][]byte), sets: make(map[shoal.Key]string)}
+	l.cfg.Quotas = map[string]int64{"a": 100 * pageSize}
+	s := openTest(t, l.cfg)
+	put := func(key shoal.Key, file File, set string, data []byte) {
+		t.Helper()
+		file.Dataset = set
+		if err := s.Put(key, file, data, shoal.ChunkSums(key, data)); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	}}
-	s := openTest(t, cfg)
-	data := randomBytes(1, 1000)
-	for i := range uint32(room) {
-		put(t, s, testKey(i), data)
+		l.data[key], l.sets[key] = data, set
 	}
-	one = container(t, s, testKey(0))
-	broken.Store(true)
-	stuck.Store(true)
-	if err := s.Put(testKey(10), data, shoal.ChunkSums(testKey(10), data)); !errors.Is(err, unix.EIO) {
-		t.Errorf("Put() that cannot evict = %v, want %v", err, unix.EIO)
+	for i := range uint32(120) {
+		data := randomBytes(uint64(i), 100+int(i)*60)
+		put(pageKey(i), File{SizeBytes: int64(len(data))}, []string{"", "a", "b"}[i%3], data)
 	}
-	if err := s.Remove(testKey(1)); err != nil {
+	for i := range uint32(6) {
+		file := File{SizeBytes: 3*shoal.BlockSize - 1000}
+		key := shoal.Key{File: shoal.FileID{0xcc, byte(i % 3)}, Index: i / 2}
+		put(key, file, "c", randomBytes(uint64(i), shoal.BlockLen(file.SizeBytes, key.Index)))
+	}
+	for i := uint32(0); i < 120; i += 5 {
+		if err := s.Remove(pageKey(i)); err != nil {
+			t.Fatal(err)
+		}
+		delete(l.data, pageKey(i))
+	}
+	gone := shoal.Key{File: shoal.FileID{0xcc, 1}}
+	if err := s.Remove(gone); err != nil {
 		t.Fatal(err)
 	}
-	check := func(when string, blocks, pages int) {
-		t.Helper()
-		if st := s.Stats(); st.Blocks != blocks || st.Bytes != int64(pages)*pageSize {
-			t.Errorf("%s: %d blocks in %d pages, want %d in %d", when, st.Blocks, st.Bytes/pageSize, blocks, pages)
+	delete(l.data, gone)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.want = s.Stats()
+	return l
+}
+
+// check opens the store and compares it with what it was. Removed and evicted blocks may be
+// there again if extra is set.
+func (l *lostIndex) check(t *testing.T, extra bool) *Store {
+	t.Helper()
+	s := openTest(t, l.cfg)
+	for key, data := range l.data {
+		checkReadAt(t, s, key, data, 0, len(data))
+	}
+	checkAll(t, s)
+	st := s.Stats()
+	if st.Corrupt != 0 || st.Blocks < len(l.data) || !extra && (st.Blocks != l.want.Blocks || st.Bytes != l.want.Bytes) {
+		t.Errorf("Stats() = %+v, want the blocks of %+v", st, l.want)
+	}
+	checkSums(t, s)
+	return s
+}
+
+// checkSums checks that the statistics are what the visible blocks add up to.
+func checkSums(t *testing.T, s *Store) {
+	t.Helper()
+	var bytes int64
+	blocks, sets := 0, make(map[string]DatasetStats)
+	for _, d := range s.disks {
+		d.mu.Lock()
+		for n := range d.places.end() {
+			if d.places.at(n).state != stateVisible {
+				continue
+			}
+			name := d.datasets.names[d.places.at(n).dataset]
+			set := sets[name]
+			set.Blocks++
+			set.Bytes += d.places.occupied(n)
+			sets[name] = set
+			blocks++
+			bytes += d.places.occupied(n)
+		}
+		d.mu.Unlock()
+	}
+	st := s.Stats()
+	for _, d := range st.Disks {
+		bytes += d.UnusableBytes
+	}
+	if st.Blocks != blocks || st.Bytes != bytes {
+		t.Errorf("Stats() = %d blocks in %d bytes, want %d in %d", st.Blocks, st.Bytes, blocks, bytes)
+	}
+	for _, d := range st.Datasets {
+		if want := sets[d.Name]; d.Blocks != want.Blocks || d.Bytes != want.Bytes {
+			t.Errorf("dataset %q: %d blocks in %d bytes, want %d in %d", d.Name, d.Blocks, d.Bytes, want.Blocks, want.Bytes)
 		}
 	}
-	check("while nothing can be removed", room-2, room)
-	broken.Store(false)
-	s.disks[0].retry()
-	check("healed but for one", room-2, room-1)
-	for i := range uint32(room) {
-		put(t, s, testKey(20+i), data)
+}
+
+// TestRebuild loses the index in one way or another: all blocks are there again, in their
+// datasets, and what is put then outlives the next restart.
+func TestRebuild(t *testing.T) {
+	noise := func(pattern string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			names, err := filepath.Glob(filepath.Join(dir, "index", pattern))
+			if err != nil || len(names) == 0 {
+				t.Fatalf("Glob(%s) = %v, %v, want some", pattern, names, err)
+			}
+			for _, name := range names {
+				st, err := os.Stat(name)
+				if err == nil {
+					err = os.WriteFile(name, randomBytes(1, int(st.Size())), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
-	check("full again", room-1, room)
-	stuck.Store(false)
-	s.disks[0].retry()
-	check("in the end", room-1, room-1)
-	if _, err := os.Stat(one); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("container of an evicted block: %v, want it removed", err)
+	tests := []struct {
+		name  string
+		harm  func(t *testing.T, dir string)
+		extra bool // blocks removed before may be there again
+		whole bool // nothing need be rebuilt
+	}{
+		{"nothing", func(*testing.T, string) {}, false, true},
+		{"no index", func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
+				t.Fatal(err)
+			}
+		}, true, false},
+		{"table of noise", noise("*.sst"), true, false},
+		{"manifest of noise", noise("MANIFEST-*"), true, false},
+		{"options of noise", noise("OPTIONS-*"), true, false},
+		{"empty manifest", func(t *testing.T, dir string) {
+			names, _ := filepath.Glob(filepath.Join(dir, "index", "MANIFEST-*"))
+			for _, name := range names {
+				if err := os.Truncate(name, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, true, false},
+		{"rebuild did not end", func(t *testing.T, dir string) {
+			if err := os.WriteFile(rebuildPath(dir), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, true, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLostIndex(t)
+			dir := l.cfg.Disks[0].Path
+			if err := openTest(t, l.cfg).Close(); err != nil { // the log becomes a table
+				t.Fatal(err)
+			}
+			tt.harm(t, dir)
+			before := openFiles(t)
+			var last Progress
+			l.cfg.Progress = func(p Progress) { last = p }
+			s := l.check(t, tt.extra)
+			if rebuilt := last.Total > 0; rebuilt == tt.whole || last.Done != last.Total || rebuilt && last.Blocks != s.Stats().Blocks {
+				t.Errorf("Progress = %+v in the end, want a rebuild: %v", last, !tt.whole)
+			}
+			if _, err := os.Stat(rebuildPath(dir)); err == nil {
+				t.Error("REBUILD is there after a rebuild")
+			}
+			for key := range l.data {
+				if dataset := datasetOf(s, key); dataset != l.sets[key] {
+					t.Errorf("dataset of %v = %q, want %q", key, dataset, l.sets[key])
+				}
+			}
+			for i := range uint32(20) {
+				data := randomBytes(uint64(i), 6000)
+				l.data[pageKey(1000+i)] = data
+				put(t, s, pageKey(1000+i), data)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l.want = s.Stats()
+			if err := l.check(t, false).Close(); err != nil {
+				t.Fatal(err)
+			}
+			if after := openFiles(t); after != before {
+				t.Errorf("open files = %d, %d before", after, before)
+			}
+		})
+	}
+}
+
+// TestQuotaAfterRebuild checks that what a dataset takes is known when the index was lost: it
+// exceeds its quota neither then nor with what is put, and no other dataset pays for it.
+func TestQuotaAfterRebuild(t *testing.T) {
+	l := newLostIndex(t)
+	for range 2 { // with the index as it is, and with one made anew
+		l.cfg.Quotas["a"] -= 30 * pageSize
+		s := openTest(t, l.cfg)
+		for i := range uint32(100) {
+			key, data := pageKey(2000+i), randomBytes(uint64(i), 3000)
+			if err := s.Put(key, File{SizeBytes: 3000, Dataset: "a"}, data, shoal.ChunkSums(key, data)); err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range s.Stats().Datasets {
+				if d.Name == "a" && (d.Bytes > l.cfg.Quotas["a"] || d.Quota != l.cfg.Quotas["a"]) {
+					t.Fatalf("after %d puts: dataset %+v, want at most %d bytes", i+1, d, l.cfg.Quotas["a"])
+				}
+			}
+		}
+		for key, data := range l.data {
+			if l.sets[key] != "a" {
+				checkReadAt(t, s, key, data, 0, len(data))
+			}
+		}
+		checkSums(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(l.cfg.Disks[0].Path, "index")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// datasetOf returns the dataset that a block counts for.
+func datasetOf(s *Store, key shoal.Key) string {
+	d, b, ok := s.find(key)
+	if !ok {
+		return "not there"
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.datasets.names[b.dataset]
+}
+
+// openFiles returns how many file descriptors this process has.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skipf("SKIPPED: cannot count file descriptors: %v", err)
+	}
+	return len(fds)
+}
+
+// TestRebuildTornSlot checks that a rebuild shows no block whose write did not come to its end.
+func TestRebuildTornSlot(t *testing.T) {
+	l := newLostIndex(t)
+	dir := l.cfg.Disks[0].Path
+	s := openTest(t, l.cfg)
+	torn := 0
+	for key, data := range l.data {
+		_, b, _ := s.find(key)
+		if !b.packed || torn == 10 || len(data) < 100 {
+			continue
+		}
+		torn++
+		delete(l.data, key)
+		f, err := os.OpenFile(b.file().path(dir), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As if another block were on its way here: its bytes are, its record is not.
+		if _, err := f.WriteAt(randomBytes(uint64(torn), len(data)/2), b.loc.Offset); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, l.cfg)
+	for key, data := range l.data {
+		checkReadAt(t, s, key, data, 0, len(data))
+	}
+	bad := 0
+	for key := range s.Keys() {
+		if err := s.Check(key); errors.Is(err, ErrCorrupt) {
+			bad++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if bad != torn {
+		t.Errorf("bad blocks = %d, want the %d torn ones", bad, torn)
 	}
 }

@@ -15,16 +15,20 @@ import (
 // format is the version of the layout of a cache directory:
 //
 //	LOCK      flock by the running agent, its pid inside
-//	FORMAT    this version
-//	BOOTS     how often the directory was opened: makes container names unique
+//	FORMAT    this version, and the bytes of a slab
+//	BOOTS     how often the directory was opened: makes names of sparse containers unique
+//	RUNNING   there while a store is open, and after a crash
+//	REBUILD   there while the index is made from the containers
+//	DATASETS  the names of datasets, a line each: the first is number 1
 //	index/    Pebble
-//	blocks/   256 subfolders of containers
+//	slabs/    slabs of small blocks
+//	files/    256 subfolders of sparse containers, each with its sums file
 const (
-	format       = 1
+	format       = 2
 	formatPrefix = "shoal blockstore "
 )
 
-// bootShift is the bits of a container name below the boot count: 10^12 blocks a run.
+// bootShift is the bits of a container name below the boot count: 10^12 files a run.
 const bootShift = 40
 
 // prepare locks the cache directory, makes or checks its layout, and sets the first
@@ -45,36 +49,66 @@ func (d *disk) prepare() (err error) {
 	if err := os.WriteFile(lockPath(d.path), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600); err != nil {
 		return explain(d.path, err)
 	}
-	boots, err := layout(d.path)
+	slabBytes, boots, err := layout(d.path, d.slabBytes)
 	if err != nil {
+		return explain(d.path, err)
+	}
+	_, err = os.Stat(runningPath(d.path))
+	crashed := err == nil
+	if err := writeFile(runningPath(d.path), ""); err != nil {
 		return explain(d.path, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.crashed = crashed
 	d.first, d.next = boots<<bootShift, boots<<bootShift
+	d.slabBytes = slabBytes
 	d.prepared = true
 	return nil
 }
 
-// layout makes or checks what is in root, and returns the number of this run.
-func layout(root string) (boots uint64, err error) {
-	if err := checkFormat(root); err != nil {
-		return 0, err
+// slotsPerSlab is how many of the largest slots a slab has room for, at least: more waste
+// less at its end.
+const slotsPerSlab = 16
+
+// slabBytesFor returns the size of the slabs of a new directory: a 256th of its limit,
+// between 256 KiB and 64 MiB.
+func slabBytesFor(limit int64) int64 {
+	size := int64(256 << 10)
+	for size < 64<<20 && 2*size <= limit/256 {
+		size *= 2
+	}
+	return size
+}
+
+// layout makes or checks what is in root, and returns the bytes of a slab there and the
+// number of this run.
+func layout(root string, slabBytes int64) (slab int64, boots uint64, err error) {
+	slab, err = checkFormat(root, slabBytes)
+	if err != nil {
+		return 0, 0, err
 	}
 	if boots, err = readBoots(root); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	boots++
 	if err := writeFile(bootsPath(root), fmt.Sprintf("%d\n", boots)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	for i := range containerDirs {
-		if err := os.MkdirAll(filepath.Join(root, containersDir, subfolder(i)), 0o700); err != nil {
-			return 0, err
+	if err := os.MkdirAll(filepath.Join(root, slabsDir), 0o700); err != nil {
+		return 0, 0, err
+	}
+	for i := range filesDirs {
+		if err := os.MkdirAll(filepath.Join(root, filesDir, subfolder(i)), 0o700); err != nil {
+			return 0, 0, err
 		}
 	}
-	return boots, nil
+	return slab, boots, nil
 }
+
+func runningPath(root string) string { return filepath.Join(root, "RUNNING") }
+
+func rebuildPath(root string) string { return filepath.Join(root, "REBUILD") }
 
 func lockPath(root string) string { return filepath.Join(root, "LOCK") }
 
@@ -96,39 +130,43 @@ func readBoots(root string) (boots uint64, err error) {
 	return boots, nil
 }
 
-// checkFormat refuses a layout of another version, and marks an empty directory with
-// this one.
-func checkFormat(root string) error {
+// checkFormat refuses a layout of another version, marks an empty directory with this one,
+// and returns the bytes of its slabs.
+func checkFormat(root string, slabBytes int64) (int64, error) {
 	found, err := readFormat(root)
-	if err != nil || found {
-		return err
+	if err != nil || found > 0 {
+		return found, err
 	}
-	return writeFile(filepath.Join(root, "FORMAT"), fmt.Sprintf("%s%d\n", formatPrefix, format))
+	return slabBytes, writeFile(filepath.Join(root, "FORMAT"), fmt.Sprintf("%s%d slab %d\n", formatPrefix, format, slabBytes))
 }
 
-// readFormat is checkFormat without the mark; found is false for an empty directory.
-func readFormat(root string) (found bool, err error) {
+// readFormat is checkFormat without the mark; slab is 0 for an empty directory.
+func readFormat(root string) (slab int64, err error) {
 	path := filepath.Join(root, "FORMAT")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Join(root, "index")); err == nil {
-			return false, fmt.Errorf("%w: %s has an index but no FORMAT file; empty the directory", ErrFormat, root)
+			return 0, fmt.Errorf("%w: %s has an index but no FORMAT file; empty the directory", ErrFormat, root)
 		}
-		return false, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	text, ok := strings.CutPrefix(strings.TrimSpace(string(b)), formatPrefix)
-	version, err := strconv.Atoi(text)
+	number, _, _ := strings.Cut(text, " ")
+	version, err := strconv.Atoi(number)
 	if !ok || err != nil {
-		return true, fmt.Errorf("%w: %s is not a block store's; choose another cache directory", ErrFormat, path)
+		return 0, fmt.Errorf("%w: %s is not a block store's; choose another cache directory", ErrFormat, path)
 	}
 	if version != format {
-		return true, fmt.Errorf("%w: %s is version %d and this agent knows %d; "+
+		return 0, fmt.Errorf("%w: %s is version %d and this agent knows %d; "+
 			"run an agent that knows it, or empty the directory", ErrFormat, path, version, format)
 	}
-	return true, nil
+	if _, err := fmt.Sscanf(text, "2 slab %d", &slab); err != nil || slab < 16*pageSize || slab%pageSize != 0 {
+		return 0, fmt.Errorf("%w: %s says %q; empty the directory", ErrFormat, path, text)
+	}
+	return slab, nil
 }
 
 // lockDir takes the directory for this process. The kernel lets it go when the process

@@ -3,7 +3,8 @@ package blockstore
 import (
 	"errors"
 	"path/filepath"
-	"slices"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 // startScan starts the scan, once. Called before anything is put.
@@ -12,76 +13,105 @@ func (d *disk) startScan() {
 		return
 	}
 	d.scanStarted = true
-	known := d.known()
-	d.spawn(func(quit <-chan struct{}) { d.scan(quit, known) })
+	d.spawn(func(quit <-chan struct{}) { d.scan(quit) })
 }
 
-// known returns the containers that the index showed at open, in order. Called before
-// anything is put.
-func (d *disk) known() []uint64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	containers := make([]uint64, 0, d.slots.used)
-	for i := range d.slots.next {
-		if s := d.slots.at(i); s.length > 0 {
-			containers = append(containers, s.container)
-		}
-	}
-	slices.Sort(containers)
-	return containers
-}
-
-// scan compares the containers on disk with those the index showed at open. It removes
+// scan compares the sparse containers on disk with those the index showed at open. It removes
 // what an earlier run left without an index entry, and drops blocks whose container is
-// missing. It cannot meet a new block: containers of this run have names from first on,
-// and are left alone.
-func (d *disk) scan(quit <-chan struct{}, known []uint64) {
-	there := make([]bool, len(known))
+// missing. It cannot meet a new one: containers of this run have names from first on, and are
+// left alone.
+func (d *disk) scan(quit <-chan struct{}) {
+	there := make(map[uint64]int) // files of each container
 	removed, failed := 0, false
-	for i := range containerDirs {
+	for i := range filesDirs {
 		select {
 		case <-quit:
 			return
 		default:
 		}
-		dir := filepath.Join(d.path, containersDir, subfolder(i))
+		dir := filepath.Join(d.path, filesDir, subfolder(i))
 		names, err := d.files.List(dir)
 		if err != nil {
 			d.log.Warn("cannot look for leftovers", "dir", dir, "err", err)
 			failed = true
 			continue
 		}
-		n, err := d.sweep(dir, names, known, there)
+		n, err := d.sweep(dir, names, there)
 		if err != nil {
 			d.log.Warn("cannot remove leftovers", "dir", dir, "err", err)
 		}
 		removed += n
 	}
 	if removed > 0 {
-		d.log.Info("removed leftovers of an earlier run", "disk", d.path, "containers", removed)
+		d.log.Info("removed leftovers of an earlier run", "disk", d.path, "files", removed)
 	}
 	if !failed {
-		d.dropMissing(known, there)
+		d.dropMissing(there)
+	}
+	if d.crashed {
+		d.findHoles()
+	}
+	d.scanned.Store(!failed)
+}
+
+// tidy reports whether the next run need not look for room that was not given back. The disk
+// is at rest.
+func (d *disk) tidy() bool {
+	return (!d.crashed || d.scanned.Load()) && d.places.holes == 0
+}
+
+// findHoles gives back the room of all places that have no block, in containers of earlier
+// runs: the last one may have come to take a block out of the index, and no further.
+func (d *disk) findHoles() {
+	for i := uint32(0); ; i++ {
 		d.mu.Lock()
-		d.scanned = true
+		if int(i) >= len(d.places.containers) {
+			d.mu.Unlock()
+			return
+		}
+		c := d.places.containers[i]
+		var holes []uint32
+		for n := c.first; !c.packed && c.made && c.name < d.first && n < c.first+c.n; n++ {
+			if d.places.at(n).state == stateFree {
+				d.places.makeHole(n, shoal.BlockLen(c.size, n-c.first))
+				holes = append(holes, n)
+			}
+		}
+		idle := len(holes) > 0 && c.taken == 0
+		if idle {
+			d.places.setIdle(i, true)
+			d.places.retire(i)
+		}
+		for _, n := range holes {
+			d.places.at(n).state = stateDeleted // nobody is to use them meanwhile
+		}
 		d.mu.Unlock()
+		switch {
+		case idle:
+			d.failIf(d.removeFile(i))
+		case len(holes) > 0:
+			d.failIf(d.punchHoles(holes))
+		}
 	}
 }
 
-// sweep marks the known containers among the names in dir and removes the unknown ones of
-// earlier runs.
-func (d *disk) sweep(dir string, names []string, known []uint64, there []bool) (removed int, err error) {
+// sweep counts the files of known containers among the names in dir and removes those of
+// unknown ones of earlier runs.
+func (d *disk) sweep(dir string, names []string, there map[uint64]int) (removed int, err error) {
 	var errs []error
-	for _, name := range names {
-		container, ok := parseContainer(name)
-		if !ok || container >= d.first {
+	for _, base := range names {
+		f, ok := parseFile(sparseFile, base)
+		if !ok || f.name >= d.first {
 			continue
 		}
-		if i, ok := slices.BinarySearch(known, container); ok {
-			there[i] = true
+		d.mu.Lock()
+		_, known := d.places.names[f.name]
+		d.mu.Unlock()
+		if known {
+			there[f.name]++
 			continue
 		}
-		if err := d.files.Remove(filepath.Join(dir, name)); err != nil {
+		if err := d.files.Remove(filepath.Join(dir, base)); !isGone(err) {
 			errs = append(errs, err)
 			continue
 		}
@@ -90,21 +120,12 @@ func (d *disk) sweep(dir string, names []string, known []uint64, there []bool) (
 	return removed, errors.Join(errs...)
 }
 
-// dropMissing drops the visible blocks whose container was known but is not there.
-func (d *disk) dropMissing(known []uint64, there []bool) {
-	missing := make(map[uint64]bool)
-	for i, ok := range there {
-		if !ok {
-			missing[known[i]] = true
-		}
-	}
-	if len(missing) == 0 {
-		return
-	}
+// dropMissing drops the visible blocks of containers that lack a file.
+func (d *disk) dropMissing(there map[uint64]int) {
 	dropped := 0
 	for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {
-		for _, s := range blocks {
-			if missing[s.container] && d.takeMissing(s) {
+		for _, b := range blocks {
+			if !b.packed && b.loc.Container < d.first && there[b.loc.Container] < 2 && d.takeMissing(b) {
 				dropped++
 			}
 		}

@@ -7,14 +7,18 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
 // Store is the block store of one node. Its methods may be called concurrently.
@@ -22,6 +26,7 @@ type Store struct {
 	cfg    Config
 	disks  []*disk
 	claims *claims
+	pins   *pins
 	cache  *pebble.Cache // of all indexes
 	quit   chan struct{}
 	wg     sync.WaitGroup // the disks' goroutines
@@ -42,12 +47,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blockstore: config: %w", err)
 	}
-	s := &Store{
-		cfg: cfg, claims: newClaims(), cache: pebble.NewCache(cfg.IndexCacheBytes), quit: make(chan struct{}),
-	}
-	for i := range cfg.Disks {
-		s.disks = append(s.disks, s.newDisk(i))
-	}
+	s := newStore(cfg)
 	var failed error
 	healthy := 0
 	for _, d := range s.disks {
@@ -72,30 +72,75 @@ func Open(cfg Config) (*Store, error) {
 			d.wake() // the limit may be lower than it was
 		}
 		s.wg.Go(func() { d.run(s.quit, cfg.FlushInterval, cfg.RetryInterval) })
+		if cfg.ScrubBytesPerSec > 0 {
+			s.wg.Go(func() { d.scrub(s.quit, cfg.ScrubBytesPerSec, cfg.ScrubPause) })
+		}
 	}
 	return s, nil
+}
+
+// newStore returns a Store of disks that are not open yet. cfg is complete.
+func newStore(cfg Config) *Store {
+	s := &Store{
+		cfg: cfg, claims: newClaims(), pins: newPins(), cache: pebble.NewCache(cfg.IndexCacheBytes), quit: make(chan struct{}),
+	}
+	for i := range cfg.Disks {
+		s.disks = append(s.disks, s.newDisk(i))
+	}
+	return s
 }
 
 // newDisk returns disk number i, not open yet.
 func (s *Store) newDisk(i int) *disk {
 	path, size := filepath.Clean(s.cfg.Disks[i].Path), s.cfg.Disks[i].SizeBytes
+	share := float64(size) / float64(s.cfg.capacity())
+	quotas := make(map[string]int64, len(s.cfg.Quotas))
+	for name, bytes := range s.cfg.Quotas {
+		quotas[name] = max(1, int64(share*float64(bytes)))
+	}
+	slabBytes := s.cfg.SlabBytes
+	if slabBytes == 0 {
+		slabBytes = slabBytesFor(size)
+	}
 	d := &disk{
-		path: path, capacity: size,
-		high: int64(s.cfg.High * float64(size)), low: int64(s.cfg.Low * float64(size)),
+		path: path, capacity: size, limit: size, high: s.cfg.High, low: s.cfg.Low, slabBytes: slabBytes,
 		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files,
 		index:   &index{dir: filepath.Join(path, "index"), base: s.cfg.indexFS, cache: s.cache, log: s.cfg.Logger},
-		handles: newHandles(max(1, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims,
-		onEvict: s.cfg.OnEvict, log: s.cfg.Logger, kick: make(chan struct{}, 1), policy: s.cfg.Policy(),
+		handles: newHandles(s.cfg.files, path, max(8, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims, pins: s.pins,
+		sums: newSumsCache(sumsKept), datasets: newDatasets(path, quotas), newPolicy: s.cfg.Policy, progress: s.cfg.Progress,
+		onEvict: s.cfg.OnEvict, log: s.cfg.Logger, kick: make(chan struct{}, 1), closing: none,
+		readers: make(map[uint32]int), demand: make(map[policy.Class]int64), refused: make(map[policy.Class]uint64), cutting: make(map[policy.Class]bool),
 	}
-	d.elsewhere = func(key shoal.Key) bool {
-		other, _, ok := s.find(key, false)
-		return ok && other != d
+	if len(s.cfg.Disks) > 1 {
+		d.elsewhere = func(key shoal.Key) bool {
+			for _, other := range s.disks {
+				if other == d {
+					continue
+				}
+				if _, ok := other.lookup(key); ok {
+					return true
+				}
+			}
+			return false
+		}
 	}
 	d.spawn = func(f func(<-chan struct{})) { s.wg.Go(func() { f(s.quit) }) }
 	d.scratch.New = func() any { return new([shoal.ChunkSize]byte) }
-	d.freed.L = &d.mu
-	d.table.slots = &d.slots
+	d.tails.New = func() any { return alignedPages(tailBytes) }
+	d.changed.L = &d.mu
+	d.begin()
 	return d
+}
+
+// sumsKept is how many blocks' chunk sums are in memory, per disk: at most 1 MiB.
+const sumsKept = 4096
+
+// alignedPages returns n bytes that begin at a page.
+func alignedPages(n int) *[]byte {
+	b := make([]byte, n+pageSize)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (pageSize - 1)
+	b = b[skip : skip+n : skip+n]
+	return &b
 }
 
 // enter begins a call; it fails once the store is closed.
@@ -109,13 +154,20 @@ func (s *Store) enter() error {
 	return nil
 }
 
+// A File is what the store needs to know of the file that a block is of.
+type File struct {
+	SizeBytes int64
+	Dataset   string // whose quota the block counts for, and whose statistics; may be empty
+}
+
 // Put keeps a block, and shows it before it returns. sums are the chunk sums of data, which
 // the caller has verified: a wrong one is found when the block is read. If the block is
-// there already, Put does nothing. It may evict; it waits for nothing but its own writes,
-// unless the limit is reached. ErrFull: no disk has room. Put keeps neither slice.
-func (s *Store) Put(key shoal.Key, data []byte, sums []shoal.Sum) error {
-	if len(data) == 0 || len(data) > shoal.BlockSize || len(sums) != shoal.Chunks(len(data)) {
-		return fmt.Errorf("put block %v: %d bytes with %d sums: %w", key, len(data), len(sums), fs.ErrInvalid)
+// there already, Put does nothing. It waits for nothing but its own writes, unless the limit
+// is reached. ErrFull: no disk has room. Put keeps neither slice; data that begins at a page
+// in memory is written without a copy.
+func (s *Store) Put(key shoal.Key, file File, data []byte, sums []shoal.Sum) error {
+	if len(data) == 0 || len(data) != shoal.BlockLen(file.SizeBytes, key.Index) || len(sums) != shoal.Chunks(len(data)) {
+		return fmt.Errorf("put block %v: %d bytes with %d sums of a file of %d: %w", key, len(data), len(sums), file.SizeBytes, fs.ErrInvalid)
 	}
 	if err := s.enter(); err != nil {
 		return err
@@ -129,9 +181,10 @@ func (s *Store) Put(key shoal.Key, data []byte, sums []shoal.Sum) error {
 	if s.Has(key) {
 		return nil
 	}
+	p := putting{key: key, fileSize: file.SizeBytes, dataset: datasetName(file.Dataset), data: data, sums: sums}
 	var errs []error
 	for _, d := range s.rank(key) {
-		err := d.put(key, data, sums)
+		err := d.put(p)
 		if err == nil {
 			s.puts.Add(1)
 			return nil
@@ -143,6 +196,9 @@ func (s *Store) Put(key shoal.Key, data []byte, sums []shoal.Sum) error {
 	}
 	return fmt.Errorf("put block %v: %w", key, errors.Join(errs...))
 }
+
+// datasetName returns name as a line can hold it.
+func datasetName(name string) string { return strings.ReplaceAll(name, "\n", " ") }
 
 // rank returns the disks in the order in which they are tried for key: weighted rendezvous
 // hashing by free space. The weight of a full disk is 2 % of its limit, so that full disks
@@ -177,7 +233,7 @@ func (s *Store) rank(key shoal.Key) []*disk {
 
 // Has reports whether the block is there. It does not count as a read.
 func (s *Store) Has(key shoal.Key) bool {
-	_, _, ok := s.find(key, false)
+	_, _, ok := s.find(key)
 	return ok
 }
 
@@ -189,26 +245,26 @@ func (s *Store) WillNeed(key shoal.Key) bool {
 		return false
 	}
 	defer s.calls.Done()
-	d, b, ok := s.find(key, false)
+	d, b, ok := s.find(key)
 	if !ok {
 		return false
 	}
-	h, err := d.handle(b)
+	h, err := d.handles.get(b.file())
 	if err != nil {
 		return true // the read that follows finds out what is wrong
 	}
 	defer d.handles.release(h)
-	h.file.WillNeed(b.location().Offset + int64(b.length))
+	h.WillNeed(b.loc.Offset, int64(b.loc.Length))
 	return true
 }
 
-func (s *Store) find(key shoal.Key, touch bool) (*disk, slot, bool) {
+func (s *Store) find(key shoal.Key) (*disk, block, bool) {
 	for _, d := range s.disks {
-		if b, ok := d.lookup(key, touch); ok {
+		if b, ok := d.lookup(key); ok {
 			return d, b, true
 		}
 	}
-	return nil, slot{}, false
+	return nil, block{}, false
 }
 
 // ReadAt reads len(p) bytes of a block from offset off, as io.ReaderAt does: fewer than
@@ -220,8 +276,8 @@ func (s *Store) ReadAt(key shoal.Key, p []byte, off int) (int, error) {
 		return 0, fmt.Errorf("read block %v at %d: %w", key, off, fs.ErrInvalid)
 	}
 	n, short := 0, false
-	err := s.with(key, func(d *disk, b slot) error {
-		n = max(0, min(len(p), int(b.length)-off))
+	err := s.with(key, func(d *disk, b block) error {
+		n = max(0, min(len(p), b.loc.Length-off))
 		short = n < len(p)
 		if n == 0 {
 			return nil
@@ -241,12 +297,13 @@ func (s *Store) ReadAt(key shoal.Key, p []byte, off int) (int, error) {
 // are as for ReadAt.
 func (s *Store) Section(key shoal.Key) (*Section, error) {
 	var c *Section
-	err := s.with(key, func(d *disk, b slot) error {
-		h, err := d.handle(b)
+	err := s.with(key, func(d *disk, b block) error {
+		h, sums, err := d.openBlock(b)
 		if err != nil {
 			return err
 		}
-		c = &Section{Length: int(b.length), Sums: h.sums, disk: d, handle: h, loc: b.location()}
+		d.holdMore(b)
+		c = &Section{Length: b.loc.Length, Sums: sums, disk: d, handle: h, block: b}
 		return nil
 	})
 	if err != nil {
@@ -258,8 +315,8 @@ func (s *Store) Section(key shoal.Key) (*Section, error) {
 // Check reads and verifies a whole block, for one whose receiver found it wrong. Errors are
 // as for ReadAt. It counts as a read.
 func (s *Store) Check(key shoal.Key) error {
-	err := s.with(key, func(d *disk, b slot) error {
-		return d.read(b, make([]byte, b.length), 0)
+	err := s.with(key, func(d *disk, b block) error {
+		return d.read(b, make([]byte, b.loc.Length), 0)
 	})
 	if err != nil {
 		return fmt.Errorf("check block %v: %w", key, err)
@@ -267,28 +324,42 @@ func (s *Store) Check(key shoal.Key) error {
 	return nil
 }
 
-// with finds a block, counts and touches it, and calls use with it; again when the block
-// was dropped and put anew in between.
-func (s *Store) with(key shoal.Key, use func(*disk, slot) error) error {
+// with finds a block, counts and touches it, and calls use with it, held; again when the
+// block was dropped and put anew in between.
+func (s *Store) with(key shoal.Key, use func(*disk, block) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
 	for {
-		d, b, ok := s.find(key, true)
+		d, b, ok := s.hold(key)
 		if !ok {
 			s.misses.Add(1)
 			return fs.ErrNotExist
 		}
 		err := use(d, b)
-		if err == nil {
+		again := false
+		if err != nil {
+			again, err = d.judge(b, err)
+		}
+		d.release(b)
+		if err == nil && !again {
 			s.hits.Add(1)
 			return nil
 		}
-		if again, err := d.judge(b, err); !again {
+		if !again {
 			return err
 		}
 	}
+}
+
+func (s *Store) hold(key shoal.Key) (*disk, block, bool) {
+	for _, d := range s.disks {
+		if b, ok := d.hold(key); ok {
+			return d, b, true
+		}
+	}
+	return nil, block{}, false
 }
 
 // Remove drops a block; one that is not there is fs.ErrNotExist. OnEvict is not told.
@@ -298,7 +369,7 @@ func (s *Store) Remove(key shoal.Key) error {
 	}
 	defer s.calls.Done()
 	for {
-		d, b, ok := s.find(key, false)
+		d, b, ok := s.find(key)
 		if !ok {
 			return fmt.Errorf("remove block %v: %w", key, fs.ErrNotExist)
 		}
@@ -328,24 +399,8 @@ func (s *Store) Keys() iter.Seq2[shoal.Key, shoal.Sum] {
 	}
 }
 
-// Stats returns the counters.
-func (s *Store) Stats() Stats {
-	st := Stats{Hits: s.hits.Load(), Misses: s.misses.Load(), Puts: s.puts.Load()}
-	for _, d := range s.disks {
-		ds := d.stats()
-		st.Blocks += ds.Blocks
-		st.Bytes += ds.Bytes
-		st.CapacityBytes += ds.CapacityBytes
-		st.Evictions += d.evictions.Load()
-		st.Corrupt += d.corrupt.Load()
-		st.Disks = append(st.Disks, ds)
-	}
-	return st
-}
-
-// Sync makes the index of all blocks put so far durable. Their bytes are the kernel's: a
-// crash of this process loses none, a power loss may lose some, which is found when they
-// are read.
+// Sync makes all blocks put so far durable: when it has returned, a power loss loses none of
+// them.
 func (s *Store) Sync() error {
 	if err := s.enter(); err != nil {
 		return err
@@ -353,7 +408,7 @@ func (s *Store) Sync() error {
 	defer s.calls.Done()
 	var errs []error
 	for _, d := range s.disks {
-		errs = append(errs, d.index.flush())
+		errs = append(errs, d.sync())
 	}
 	return errors.Join(errs...)
 }
@@ -373,9 +428,17 @@ func (s *Store) Close() error {
 	s.wg.Wait()
 	var errs []error
 	for _, d := range s.disks {
+		if d.healthy() {
+			errs = append(errs, d.giveAllRoom()) // else the next run does
+		}
 		d.handles.close()
 		if err := d.index.close(); err != nil {
 			errs = append(errs, fmt.Errorf("close disk %s: %w", d.path, err))
+		} else if d.prepared && d.healthy() {
+			errs = append(errs, d.files.Sync(d.path))
+			if d.tidy() {
+				errs = append(errs, os.Remove(runningPath(d.path)))
+			}
 		}
 		if d.lock != nil {
 			errs = append(errs, d.lock.Close())

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -27,10 +29,61 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// pageSlots is how many blocks of up to a page a slab of pageStore has room for.
+const pageSlots = 15
+
+// pageStore is a store of one disk whose slabs have slots of a page, with room for so many
+// slabs.
+func pageStore(dir string, slabs int64) Config {
+	cfg := oneDisk(dir, slabs*16*pageSize)
+	cfg.SlabBytes = 16 * pageSize
+	return cfg
+}
+
+// pageKey is testKey of a file of one block, which is packed.
+func pageKey(i uint32) shoal.Key {
+	key := testKey(i)
+	key.Index = 0
+	return key
+}
+
+// awaitDisk waits until done says so of the disk, whose lock is held then.
+func awaitDisk(t *testing.T, d *disk, what string, done func(*disk) bool) {
+	t.Helper()
+	late := false
+	timer := time.AfterFunc(20*time.Second, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		late = true
+		d.changed.Broadcast()
+	})
+	defer timer.Stop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !done(d) {
+		if late {
+			t.Fatalf("waited in vain until %s: bytes %d, taken %d, limit %d, err %v", what, d.places.bytes(), d.places.taken, d.limit, d.err)
+		}
+		d.wait()
+	}
+}
+
+// checkAll verifies every visible block and returns how many there are.
+func checkAll(t *testing.T, s *Store) (n int) {
+	t.Helper()
+	for key := range s.Keys() {
+		n++
+		if err := s.Check(key); err != nil {
+			t.Error(err)
+		}
+	}
+	return n
+}
+
 // boundarySizes are the block lengths at which code may err.
 func boundarySizes() []int {
 	return []int{
-		1, pageSize - trailerFixed - 4, pageSize, shoal.ChunkSize - 1, shoal.ChunkSize, shoal.ChunkSize + 1,
+		1, pageSize - recordFixed - 4, pageSize - recordFixed - 3, pageSize, shoal.ChunkSize - 1, shoal.ChunkSize, shoal.ChunkSize + 1,
 		3*shoal.ChunkSize + 17, shoal.BlockSize - 1, shoal.BlockSize,
 	}
 }
@@ -107,12 +160,13 @@ func TestSection(t *testing.T) {
 
 func TestMissingAndInvalid(t *testing.T) {
 	s := openTest(t, oneDisk(fastDir(t), 1<<20))
-	key, data := testKey(1), randomBytes(1, 100)
+	key, data := pageKey(1), randomBytes(1, 100)
+	file := fileOf(key, data)
 	sums := shoal.ChunkSums(key, data)
 	_, readErr := s.ReadAt(key, make([]byte, 1), 0)
 	_, sectionErr := s.Section(key)
-	put(t, s, testKey(2), data)
-	_, negativeErr := s.ReadAt(testKey(2), make([]byte, 1), -1)
+	put(t, s, pageKey(2), data)
+	_, negativeErr := s.ReadAt(pageKey(2), make([]byte, 1), -1)
 	tests := []struct {
 		name string
 		err  error
@@ -123,12 +177,14 @@ func TestMissingAndInvalid(t *testing.T) {
 		{"remove absent", s.Remove(key), fs.ErrNotExist},
 		{"check absent", s.Check(key), fs.ErrNotExist},
 		{"read before the start", negativeErr, fs.ErrInvalid},
-		{"put nothing", s.Put(key, nil, nil), fs.ErrInvalid},
-		{"put too much", s.Put(key, make([]byte, shoal.BlockSize+1), make([]shoal.Sum, 65)), fs.ErrInvalid},
-		{"put without sums", s.Put(key, data, nil), fs.ErrInvalid},
-		{"put more than the limit", s.Put(key, make([]byte, 2<<20), make([]shoal.Sum, 32)), ErrFull},
-		{"put", s.Put(key, data, sums), nil},
-		{"put again", s.Put(key, data, sums), nil},
+		{"put nothing", s.Put(key, File{}, nil, nil), fs.ErrInvalid},
+		{"put too much", s.Put(key, File{SizeBytes: shoal.BlockSize + 1}, make([]byte, shoal.BlockSize+1), make([]shoal.Sum, 65)), fs.ErrInvalid},
+		{"put without sums", s.Put(key, file, data, nil), fs.ErrInvalid},
+		{"put too little", s.Put(key, File{SizeBytes: shoal.BlockSize + 101}, data, sums), fs.ErrInvalid},
+		{"put beyond the file", s.Put(shoal.Key{File: key.File, Index: 2}, file, data, sums), fs.ErrInvalid},
+		{"put more than the limit", s.Put(key, File{SizeBytes: 2 << 20}, make([]byte, 2<<20), make([]shoal.Sum, 32)), ErrFull},
+		{"put", s.Put(key, file, data, sums), nil},
+		{"put again", s.Put(key, file, data, sums), nil},
 	}
 	for _, tt := range tests {
 		if !errors.Is(tt.err, tt.want) {
@@ -140,12 +196,11 @@ func TestMissingAndInvalid(t *testing.T) {
 	}
 }
 
-// TestOnEvict checks that with full pages as blocks the least recently read go, that each
-// loss is told once, and that nothing else is told.
+// TestOnEvict checks that the least recently read blocks go, that each loss is told once, and
+// that nothing else is told.
 func TestOnEvict(t *testing.T) {
-	const room = 8
 	var told []string
-	cfg := oneDisk(fastDir(t), room*pageSize)
+	cfg := pageStore(fastDir(t), 1)
 	cfg.OnEvict = func(keys []shoal.Key) {
 		for _, k := range keys {
 			told = append(told, fmt.Sprint(k.File[0]))
@@ -153,24 +208,24 @@ func TestOnEvict(t *testing.T) {
 	}
 	s := openTest(t, cfg)
 	data := randomBytes(1, 1000)
-	for i := range uint32(room) {
-		put(t, s, testKey(i), data)
+	for i := range uint32(pageSlots) {
+		put(t, s, pageKey(i), data)
 	}
-	if _, err := s.ReadAt(testKey(0), make([]byte, 10), 0); err != nil {
+	if _, err := s.ReadAt(pageKey(0), make([]byte, 10), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Remove(testKey(2)); err != nil {
+	if err := s.Remove(pageKey(2)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range uint32(4) {
-		put(t, s, testKey(20+i), data)
+		put(t, s, pageKey(20+i), data)
 	}
 	if got, want := strings.Join(told, " "), "1 3 4"; got != want {
 		t.Errorf("told of %q, want %q", got, want)
 	}
 	st := s.Stats()
-	if st.Evictions != 3 || st.Blocks != room || st.Bytes != room*pageSize {
-		t.Errorf("Stats() = %+v, want 3 evictions, %d blocks, %d bytes", st, room, room*pageSize)
+	if st.Evictions != 3 || st.Blocks != pageSlots || st.Bytes != pageSlots*pageSize {
+		t.Errorf("Stats() = %+v, want 3 evictions, %d blocks, %d bytes", st, pageSlots, pageSlots*pageSize)
 	}
 }
 
@@ -178,18 +233,19 @@ func TestOnEvict(t *testing.T) {
 // waiting for it.
 func TestWatermarks(t *testing.T) {
 	evicted := make(chan int, 100)
-	cfg := oneDisk(fastDir(t), 100*pageSize)
+	cfg := pageStore(fastDir(t), 8) // room for 120 blocks; 12.8 pages are a tenth of the limit
 	cfg.High, cfg.Low = 0.9, 0.8
 	cfg.OnEvict = func(keys []shoal.Key) { evicted <- len(keys) }
 	s := openTest(t, cfg)
-	for i := range uint32(91) {
-		put(t, s, testKey(i), randomBytes(1, 1000))
+	const full, left = 108, 94
+	for i := range uint32(full) {
+		put(t, s, pageKey(i), randomBytes(1, 1000))
 	}
-	for n := 0; n < 11; {
+	for n := 0; n < full-left; {
 		n += <-evicted
 	}
-	if st := s.Stats(); st.Blocks != 80 || s.Has(testKey(10)) || !s.Has(testKey(11)) {
-		t.Errorf("after eviction: %d blocks, want the newest 80", st.Blocks)
+	if st := s.Stats(); st.Blocks != left || s.Has(pageKey(full-left-1)) || !s.Has(pageKey(full-left)) {
+		t.Errorf("after eviction: %d blocks, want the newest %d", st.Blocks, left)
 	}
 }
 
@@ -209,10 +265,10 @@ func TestRestart(t *testing.T) {
 		}
 		delete(want, testKey(i))
 	}
-	before := s.Stats()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	before := s.Stats()
 	if _, err := s.ReadAt(testKey(1), nil, 0); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("ReadAt after Close = %v, want %v", err, fs.ErrClosed)
 	}
@@ -230,25 +286,44 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestRestartSmaller checks that a lowered limit is kept, oldest blocks first.
+// TestRestartSmaller checks that a lowered limit is kept: blocks go, oldest first, and slabs
+// are emptied until the rest fits.
 func TestRestartSmaller(t *testing.T) {
 	dir := fastDir(t)
-	s := openTest(t, oneDisk(dir, 100*pageSize))
-	for i := range uint32(100) {
-		put(t, s, testKey(i), randomBytes(1, 1000))
+	s := openTest(t, pageStore(dir, 8))
+	const before, after = 8 * pageSlots, 4 * pageSlots
+	for i := range uint32(before) {
+		put(t, s, pageKey(i), randomBytes(uint64(i), 1000))
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	gone := make(chan int, 100)
-	cfg := oneDisk(dir, 50*pageSize)
-	cfg.OnEvict = func(keys []shoal.Key) { gone <- len(keys) }
-	s = openTest(t, cfg)
-	for n := 0; n < 50; {
-		n += <-gone
+	cfg := pageStore(dir, 4)
+	var gone []shoal.Key
+	var mu sync.Mutex // guards gone
+	cfg.OnEvict = func(keys []shoal.Key) {
+		mu.Lock()
+		defer mu.Unlock()
+		gone = append(gone, keys...)
 	}
-	if s.Has(testKey(49)) || !s.Has(testKey(50)) || s.Stats().Blocks != 50 {
-		t.Errorf("blocks after restart = %d, want the newest 50", s.Stats().Blocks)
+	s = openTest(t, cfg)
+	awaitDisk(t, s.disks[0], "the limit is kept", func(d *disk) bool { return d.places.bytes() <= d.limit })
+	if err := s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := os.ReadDir(filepath.Join(dir, slabsDir))
+	if err != nil || len(names) != 4 {
+		t.Errorf("slab files = %d, %v, want 4", len(names), err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if got := checkAll(t, s); got < after-pageSlots || got > after || got+len(gone) != before {
+		t.Errorf("blocks = %d, told of %d, want about %d and all others told", got, len(gone), after)
+	}
+	for i := range uint32(before - after) {
+		if s.Has(pageKey(i)) {
+			t.Errorf("block %d of %d is there, want the newest", i, before)
+		}
 	}
 }
 
@@ -311,9 +386,10 @@ func TestOpenRefuses(t *testing.T) {
 	file := filepath.Join(fastDir(t), "file")
 	newer := fastDir(t)
 	alien := fastDir(t)
-	noFormat := fastDir(t)
+	noFormat, older := fastDir(t), fastDir(t)
 	for path, contents := range map[string]string{
 		file: "", filepath.Join(newer, "FORMAT"): "shoal blockstore 99\n", filepath.Join(alien, "FORMAT"): "ext9\n",
+		filepath.Join(older, "FORMAT"): "shoal blockstore 1\n",
 	} {
 		if err := os.WriteFile(path, []byte(contents), 0o600); err != nil {
 			t.Fatal(err)
@@ -336,6 +412,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"locked", oneDisk(used, 1<<20), ErrLocked, pid},
 		{"a file", oneDisk(file, 1<<20), nil, "not a directory"},
 		{"newer", oneDisk(newer, 1<<20), ErrFormat, "version 99"},
+		{"older", oneDisk(older, 1<<20), ErrFormat, "is version 1 and this agent knows 2; run an agent that knows it, or empty the directory"},
 		{"alien", oneDisk(alien, 1<<20), ErrFormat, "choose another"},
 		{"no format", oneDisk(noFormat, 1<<20), ErrFormat, "empty the directory"},
 		{"second disk locked", Config{Disks: []Disk{{fastDir(t), 1 << 20}, {used, 1 << 20}}}, ErrLocked, used},

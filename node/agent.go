@@ -137,7 +137,9 @@ func (a *Agent) openStore(context.Context) error {
 		}
 		disks[i] = blockstore.Disk{Path: d.Path, SizeBytes: d.Size.Of(total)}
 	}
-	store, err := blockstore.Open(blockstore.Config{Disks: disks, OnEvict: a.dropped, Logger: a.log.With("part", "store")})
+	open := storeConfig(a.cfg, disks, a.log.With("part", "store"))
+	open.OnEvict = a.dropped
+	store, err := blockstore.Open(open)
 	if err != nil {
 		return err
 	}

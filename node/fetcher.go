@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore"
 	"github.com/shoal-mesh/shoal/node/peer"
 	"github.com/shoal-mesh/shoal/replicas"
 	"github.com/shoal-mesh/shoal/ufs"
@@ -239,7 +240,7 @@ func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
 // been read all the same.
 func (r *Fetcher) keep(ft *fetch) {
 	sum := shoal.BlockSum(ft.sums)
-	if err := r.store.Put(ft.key, ft.buf, ft.sums); err != nil {
+	if err := r.store.Put(ft.key, blockstore.File{SizeBytes: ft.entry.Info.Size, Dataset: ft.entry.Mount}, ft.buf, ft.sums); err != nil {
 		r.stats.notKept.Add(1)
 		r.where.Release(ft.key)
 		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)

@@ -8,7 +8,8 @@ import (
 )
 
 // metrics returns a registry that reads the agent's own counters when it is scraped, so
-// that nothing is counted twice. Labels are bounded: tiers and disks, never paths.
+// that nothing is counted twice. Labels are bounded: tiers, disks, size classes and mounts,
+// never the paths of files.
 func (a *Agent) metrics() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -18,7 +19,7 @@ func (a *Agent) metrics() *prometheus.Registry {
 			func() float64 { return float64(a.files.bytes[t].Load()) })
 	}
 	a.readMetrics(reg)
-	a.cacheMetrics(reg)
+	reg.MustRegister(newCacheCollector(a.store.Stats))
 	a.meshMetrics(reg)
 	return reg
 }
@@ -38,23 +39,6 @@ func (a *Agent) readMetrics(reg *prometheus.Registry) {
 	count(reg, "bad_blocks_total", "Blocks from peers that were not what their filler announced.", nil, func() float64 { return float64(f.badBlocks.Load()) })
 	count(reg, "not_kept_total", "Blocks read but not stored.", nil, func() float64 { return float64(f.notKept.Load()) })
 	count(reg, "fetch_failures_total", "Blocks that no source could bring.", nil, func() float64 { return float64(f.failures.Load()) })
-}
-
-func (a *Agent) cacheMetrics(reg *prometheus.Registry) {
-	gauge(reg, "cache_blocks", "Blocks in the store.", nil, func() float64 { return float64(a.store.Stats().Blocks) })
-	gauge(reg, "cache_bytes", "Bytes the store occupies.", nil, func() float64 { return float64(a.store.Stats().Bytes) })
-	gauge(reg, "cache_capacity_bytes", "Bytes the store may occupy.", nil, func() float64 { return float64(a.store.Stats().CapacityBytes) })
-	count(reg, "cache_evictions_total", "Blocks evicted.", nil, func() float64 { return float64(a.store.Stats().Evictions) })
-	count(reg, "cache_corrupt_total", "Blocks dropped because they did not match their checksum.", nil,
-		func() float64 { return float64(a.store.Stats().Corrupt) })
-	for i, d := range a.store.Stats().Disks {
-		gauge(reg, "disk_ok", "1 while the disk takes blocks.", prometheus.Labels{"disk": d.Path}, func() float64 {
-			if a.store.Stats().Disks[i].Err != nil {
-				return 0
-			}
-			return 1
-		})
-	}
 }
 
 func (a *Agent) meshMetrics(reg *prometheus.Registry) {

@@ -10,7 +10,7 @@ import (
 
 // blocks is what the read path asks of the block store.
 type blocks interface {
-	Put(key shoal.Key, data []byte, sums []shoal.Sum) error
+	Put(key shoal.Key, file blockstore.File, data []byte, sums []shoal.Sum) error
 	Has(key shoal.Key) bool
 	WillNeed(key shoal.Key) bool
 	ReadAt(key shoal.Key, p []byte, off int) (int, error)

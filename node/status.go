@@ -49,7 +49,12 @@ type DiskStatus struct {
 	Path          string `json:"path"`
 	Bytes         int64  `json:"bytes"`
 	CapacityBytes int64  `json:"capacity_bytes"`
+	LimitBytes    int64  `json:"limit_bytes"`     // less than the capacity while its file system is full
 	Error         string `json:"error,omitempty"` // why it takes no blocks
+	// Scrubbed is when all its blocks had been verified last; absent when that has not been
+	// since the agent started.
+	Scrubbed *time.Time `json:"scrubbed,omitempty"`
+	ScrubBad int64      `json:"scrub_bad"` // bad blocks found by that
 }
 
 // A DirectoryStatus tells of the node's part of the replica directory.
@@ -145,7 +150,10 @@ func (a *Agent) cacheStatus() CacheStatus {
 		Evictions: c.Evictions, Corrupt: c.Corrupt,
 	}
 	for _, d := range c.Disks {
-		disk := DiskStatus{Path: d.Path, Bytes: d.Bytes, CapacityBytes: d.CapacityBytes}
+		disk := DiskStatus{Path: d.Path, Bytes: d.Bytes, CapacityBytes: d.CapacityBytes, LimitBytes: d.LimitBytes, ScrubBad: d.Scrub.Bad}
+		if !d.Scrub.LastPass.IsZero() {
+			disk.Scrubbed = &d.Scrub.LastPass
+		}
 		if d.Err != nil {
 			disk.Error = d.Err.Error()
 		}

@@ -1,4 +1,5 @@
-// Package policy decides which block a full disk gives up next.
+// Package policy decides which block a full disk gives up next, and which slot of its slabs
+// a block gets.
 //
 // A policy knows slots, not blocks: a slot is the small number under which the block
 // store keeps a block for as long as it is there. Policies are pure: calls in, slots out,
@@ -21,12 +22,21 @@ type Policy interface {
 	Touch(slot uint32)
 	// Remove forgets slot. Unknown slots are ignored.
 	Remove(slot uint32)
+	// Move has slot to, which is not present, take the place of slot from.
+	Move(from, to uint32)
 	// Victim returns the slot to give up next and leaves it in place: the owner calls
 	// Remove once it has given the block up. ok is false when there is none.
 	Victim() (slot uint32, ok bool)
+	// VictimOf is Victim among the slots of one group.
+	VictimOf(group Group) (slot uint32, ok bool)
 }
+
+// A Group is a set of slots that are ordered among themselves: those of one dataset.
+// The largest number is not one.
+type Group uint16
 
 // An Item is what a policy may weigh of a block when it comes in.
 type Item struct {
 	SizeBytes int64 // what the block occupies on disk
+	Group     Group
 }

@@ -61,21 +61,27 @@ runs on every node; none of them is a master. Users read one shared path.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, c.CommandPath()+" --help")}
 	})
-	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), doctorCmd(), versionCmd())
-	for _, c := range root.Commands() {
-		if check := c.Args; check != nil {
-			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usageError{fmt.Errorf("%s: %w", c.Name(), err)}
-				}
-				return nil
-			}
-		}
-	}
+	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), doctorCmd(), versionCmd())
+	refuseArgs(root)
 	for _, v := range later() {
 		root.AddCommand(v)
 	}
 	return root
+}
+
+// refuseArgs makes arguments that a verb does not take a usageError.
+func refuseArgs(parent *cobra.Command) {
+	for _, c := range parent.Commands() {
+		if check := c.Args; check != nil {
+			c.Args = func(c *cobra.Command, args []string) error {
+				if err := check(c, args); err != nil {
+					return usageError{fmt.Errorf("%s: %w", strings.TrimPrefix(c.CommandPath(), "shoal "), err)}
+				}
+				return nil
+			}
+		}
+		refuseArgs(c)
+	}
 }
 
 // later returns the verbs of the design that this version refuses by name.

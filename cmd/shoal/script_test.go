@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"waitready": waitReady, "waitagents": waitAgents, "nothingleft": nothingLeft,
+			"fillcache": fillCache, "flip": flip,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {

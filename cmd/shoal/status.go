@@ -16,7 +16,8 @@ func statusCmd() *cobra.Command {
 		Use: "status", Short: "Show the mesh: members, capacity, where reads came from", Args: cobra.NoArgs,
 		Long: `Show the mesh as the agent on this machine sees it: its members, how full their caches
 are, and for each how many bytes it read from its own NVMe (local), from other nodes (peer)
-and from the under file systems (ufs) since it started.`,
+and from the under file systems (ufs) since it started. Then the disks of this node, and
+when the scrub had last verified all blocks there.`,
 	}
 	socket := clientFlags(c)
 	jsonFlag(c, &asJSON)
@@ -52,6 +53,7 @@ func printStatus(w io.Writer, s node.Status) {
 		row("total", "", "", "", bytes(used), bytes(capacity), percent(used, capacity), blocks)
 	})
 	fmt.Fprintf(w, "\n* this node, %s; mounted at %s; directory: %d entries\n", s.ID, orNone(s.Mount), s.Directory.Entries)
+	printDisks(w, s.Cache.Disks)
 	table(w, func(row func(...any)) {
 		row("\nMOUNT", "UFS", "STATE")
 		for _, m := range s.Mounts {
@@ -60,6 +62,26 @@ func printStatus(w io.Writer, s node.Status) {
 				state = "not answering: " + m.Error
 			}
 			row(m.Path, m.Address, state)
+		}
+	})
+}
+
+// printDisks tells of this node's disks.
+func printDisks(w io.Writer, disks []node.DiskStatus) {
+	table(w, func(row func(...any)) {
+		row("\nDISK", "CACHED", "CAPACITY", "FULL", "SCRUBBED", "STATE")
+		for _, d := range disks {
+			scrubbed, state := "not yet", "ok"
+			if d.Scrubbed != nil {
+				scrubbed = date(*d.Scrubbed)
+			}
+			if d.LimitBytes < d.CapacityBytes {
+				state = "its file system is full: makes do with " + bytes(d.LimitBytes)
+			}
+			if d.Error != "" {
+				state = "takes no blocks: " + d.Error
+			}
+			row(d.Path, bytes(d.Bytes), bytes(d.CapacityBytes), percent(d.Bytes, d.CapacityBytes), scrubbed, state)
 		}
 	})
 }

@@ -11,6 +11,9 @@ import (
 const (
 	minCache     Bytes = 16 << 20 // room for four blocks
 	maxCache     Bytes = 1 << 50
+	minScrub     Bytes = 64 << 10 // a 4 MiB block a minute
+	maxScrub     Bytes = 16 << 30
+	minPause           = time.Minute
 	maxReadahead Bytes = 1 << 30
 	minInflight  Bytes = 64 << 20
 	maxInflight  Bytes = 64 << 30
@@ -32,6 +35,7 @@ func (k *checker) check(c *Config) {
 	k.cluster(c.Cluster)
 	k.listen(c.Listen, c.Admin)
 	k.disks(c.Cache)
+	k.scrub(c.Scrub)
 	k.absolute("state", c.State)
 	k.fuse(c.Mount)
 	k.namespace(c.Namespace)
@@ -63,6 +67,15 @@ func (k *checker) cluster(c Cluster) {
 
 // nameCharacters are what a cluster's name is made of.
 const nameCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+func (k *checker) scrub(s Scrub) {
+	if s.Rate != 0 && (s.Rate < minScrub || s.Rate > maxScrub) {
+		k.refuse("scrub.rate", s.Rate.String(), fmt.Sprintf("out of limits; give %v to %v, or 0 for no scrub", minScrub, maxScrub))
+	}
+	if s.Pause < minPause || s.Pause > maxAge {
+		k.refuse("scrub.pause", short(s.Pause), "out of limits; give 1m to 8760h")
+	}
+}
 
 func (k *checker) fuse(m FUSE) {
 	k.absolute("mount.path", m.Path)

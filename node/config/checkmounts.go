@@ -54,6 +54,9 @@ func (k *checker) mount(key string, m Mount) {
 		k.refuse(key+".s3", m.UFS, "the UFS is a directory, not a bucket; remove s3")
 	}
 	k.only(key+".policy", m.Policy, "lru", "uniform", "lfu", "sieve", "gdsf")
+	if m.Quota != 0 && (m.Quota < minCache || m.Quota > maxCache) {
+		k.refuse(key+".quota", m.Quota.String(), fmt.Sprintf("out of limits; give %v to %v, or 0 for none", minCache, maxCache))
+	}
 	if m.Replicas.Min != 1 {
 		k.refuse(key+".replicas.min", fmt.Sprint(m.Replicas.Min), "is not in this version; use 1, or leave the key out")
 	}

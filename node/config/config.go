@@ -24,6 +24,8 @@ type Config struct {
 	Listen Listen `yaml:"listen"`
 	// Cache lists the cache directories, one for each disk. At least one.
 	Cache []Disk `yaml:"cache"`
+	// Scrub says how blocks in the cache are verified in the background.
+	Scrub Scrub `yaml:"scrub"`
 	// State is the directory of what the agent keeps for itself: its identity and the
 	// metadata of the namespace. Absolute. Default: the directory "state" in the first
 	// cache directory, so that a node's identity lives as long as its cache.
@@ -95,6 +97,16 @@ type Disk struct {
 	Size Size `yaml:"size"`
 }
 
+// Scrub says how blocks in the cache are verified in the background, so that a bad one is
+// found while another node has it.
+type Scrub struct {
+	// Rate is how much is read of each disk, per second. 64KiB to 16GiB, or 0: there is no
+	// scrub. Default 16MiB, which is 1.3 TiB a day.
+	Rate Bytes `yaml:"rate"`
+	// Pause is the time between two passes. 1m to 8760h. Default 24h.
+	Pause time.Duration `yaml:"pause"`
+}
+
 // FUSE says where, and for whom, the namespace is mounted on this machine.
 type FUSE struct {
 	// Path is the mount point; it is made if it is missing. Absolute. Default "": the
@@ -121,6 +133,9 @@ type Mount struct {
 	// Policy decides what stays in the cache. "lru" is the default and all there is in
 	// this version.
 	Policy string `yaml:"policy"`
+	// Quota is how much of each node's cache its blocks may take. 16MiB to 1PiB, or 0: as
+	// much as there is. Each disk has its share of it, by its size. Default 0.
+	Quota Bytes `yaml:"quota"`
 	// Replicas bounds the copies of a block in the mesh.
 	Replicas Replicas `yaml:"replicas"`
 	// Metadata says how long names and attributes are believed.

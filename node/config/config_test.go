@@ -64,6 +64,7 @@ cache:
   - {path: /mnt/nvme0/shoal, size: "${SIZE}"}
   - path: /mnt/nvme1/shoal
     size: 1.5TB
+scrub: {rate: 0, pause: 90m}
 state: /var/lib/shoal
 mount: {path: /mnt/shoal, allow_other: true, uid: 1000, gid: 0}
 namespace:
@@ -75,6 +76,7 @@ namespace:
       access_key_file: /etc/shoal/access
       secret_key_file: /etc/shoal/key
     policy: lru
+    quota: 500GiB
     replicas: {min: "${REPLICAS}", max: unlimited}
     metadata: {ttl: 0s, max_stale: 90m}
     write: ro
@@ -97,6 +99,7 @@ log: {level: warn, format: json}
 			{Path: "/mnt/nvme0/shoal", Size: Size{Bytes: 2 << 30}},
 			{Path: "/mnt/nvme1/shoal", Size: Size{Bytes: 1.5e12}},
 		},
+		Scrub: Scrub{Rate: 0, Pause: 90 * time.Minute},
 		State: "/var/lib/shoal",
 		Mount: FUSE{Path: "/mnt/shoal", AllowOther: true, UID: 1000, GID: 0},
 		Namespace: []Mount{{
@@ -105,6 +108,7 @@ log: {level: warn, format: json}
 				Endpoint: "http://10.0.0.5:9000", Region: "eu-west-1", Addressing: "path",
 				AccessKeyFile: "/etc/shoal/access", SecretKeyFile: "/etc/shoal/key",
 			},
+			Quota:    500 << 30,
 			Replicas: Replicas{Min: 1, Max: Unlimited},
 			Metadata: Metadata{MaxStale: 90 * time.Minute},
 		}, {

@@ -1,0 +1,49 @@
+package blockstore
+
+import "github.com/shoal-mesh/shoal"
+
+// entries keeps what is in memory of each block of a disk: 32 bytes, no pointer. They lie in
+// pages, so that growing never copies more than a list of pages. The number of an entry says
+// where its block lies: see places.
+type entries struct {
+	pages [][]entry
+	used  int // visible blocks
+}
+
+// An entry is one block; length is 0 when there is none.
+type entry struct {
+	key     shoal.Key
+	sum     shoal.Sum // of the block: BlockSum of its chunk sums
+	length  uint32    // bytes, at most BlockSize
+	dataset uint16
+	state   state
+	old     bool // of an earlier run
+}
+
+// A state is how far a block has come.
+type state uint8
+
+const (
+	stateFree     state = iota
+	stateWriting        // taken by a put, not visible
+	stateVisible        // in the table
+	stateLeaving        // hidden; its room is given back when nobody reads it any more
+	stateDeleted        // leaving, and out of the index
+	stateUnusable       // bad: not used again by this run
+	stateHole           // no block; a sparse container keeps its room on the disk all the same
+)
+
+const entriesPerPage = 1 << 12
+
+// at returns entry n, which must have been grown to.
+func (t *entries) at(n uint32) *entry { return &t.pages[n/entriesPerPage][n%entriesPerPage] }
+
+// grow makes room for entries below n.
+func (t *entries) grow(n uint32) {
+	for uint32(len(t.pages))*entriesPerPage < n {
+		t.pages = append(t.pages, make([]entry, entriesPerPage))
+	}
+}
+
+// end returns the number after the last entry there is room for.
+func (t *entries) end() uint32 { return uint32(len(t.pages)) * entriesPerPage }

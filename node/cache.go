@@ -1,0 +1,42 @@
+package node
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/shoal-mesh/shoal/blockstore"
+	"github.com/shoal-mesh/shoal/node/config"
+)
+
+// storeConfig returns what the config file says of the block store. A block's dataset is the
+// path of its mount: see Fetcher.keep.
+func storeConfig(cfg *config.Config, disks []blockstore.Disk, log *slog.Logger) blockstore.Config {
+	quotas := make(map[string]int64)
+	for _, m := range cfg.Namespace {
+		if m.Quota > 0 {
+			quotas[m.Path] = int64(m.Quota)
+		}
+	}
+	return blockstore.Config{
+		Disks: disks, Quotas: quotas, ScrubBytesPerSec: int64(cfg.Scrub.Rate), ScrubPause: cfg.Scrub.Pause,
+		Progress: rebuildLog(log, 5*time.Second), Logger: log,
+	}
+}
+
+// rebuildLog returns what logs how rebuilds of indexes go, a line per disk and interval. It may
+// be called by several goroutines.
+func rebuildLog(log *slog.Logger, interval time.Duration) func(blockstore.Progress) {
+	var mu sync.Mutex // guards said
+	said := make(map[string]time.Time)
+	return func(p blockstore.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		if last, ok := said[p.Disk]; ok && now.Sub(last) < interval {
+			return
+		}
+		said[p.Disk] = now
+		log.Info("making the cache index anew", "disk", p.Disk, "containers", p.Done, "of", p.Total, "blocks", p.Blocks)
+	}
+}
