@@ -32,7 +32,7 @@ type benchSize struct {
 
 func benchSizes(short bool) []benchSize {
 	sizes := []benchSize{
-		{"100KB", 100_000, 100_000, 12_000, 4000},
+		{"100KB", 100_000, 100_000, 12_000, 8000},
 		{"4MiB", 4 << 20, 64 << 20, 384, 96},
 	}
 	if short {
@@ -66,7 +66,7 @@ func BenchmarkStorePut(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/threads=%d", size.name, threads), func(b *testing.B) {
 				p := newPutBench(b, size)
 				for b.Loop() {
-					compare(b, size, threads, p.raw, p.store)
+					compare(b, size, threads, unix.Sync, p.raw, p.store)
 				}
 			})
 		}
@@ -176,7 +176,7 @@ func BenchmarkStoreGet(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/threads=%d", size.name, threads), func(b *testing.B) {
 				g := newGetBench(b, size)
 				for b.Loop() {
-					compare(b, size, threads, g.raw, g.store)
+					compare(b, size, threads, dropPages, g.raw, g.store)
 				}
 			})
 		}
@@ -226,9 +226,9 @@ func (g *getBench) store(b *testing.B, i int) {
 	}
 }
 
-// compare has raw and store each do a round of operations by so many goroutines, in turns,
-// and reports the medians.
-func compare(b *testing.B, size benchSize, threads int, raw, store func(b *testing.B, i int)) {
+// compare has raw and store each do a round of operations by so many goroutines, in turns and
+// each after prepare, and reports the medians.
+func compare(b *testing.B, size benchSize, threads int, prepare func(), raw, store func(b *testing.B, i int)) {
 	b.Helper()
 	var ratios, rates, raws []float64
 	for round := range benchRounds {
@@ -239,7 +239,7 @@ func compare(b *testing.B, size benchSize, threads int, raw, store func(b *testi
 			if which == 1 {
 				do = store
 			}
-			dropPages()
+			prepare()
 			took[which] = spread(size.ops, threads, func(i int) { do(b, round*size.ops+i) })
 		}
 		mb := float64(size.ops*size.length) / 1e6
