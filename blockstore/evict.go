@@ -294,6 +294,11 @@ func (d *disk) failIf(err error) {
 // take drops the block b if it is still the one that is visible, and reports whether it did.
 // tell is called as by drop.
 func (d *disk) take(b block, tell func([]shoal.Key)) bool {
+	return d.takeAnd(b, func() {}, tell)
+}
+
+// takeAnd is take that calls then once the block is hidden, with mu held.
+func (d *disk) takeAnd(b block, then func(), tell func([]shoal.Key)) bool {
 	d.claims.wait(b.key)
 	d.mu.Lock()
 	n, ok := d.table.get(b.key)
@@ -303,6 +308,7 @@ func (d *disk) take(b block, tell func([]shoal.Key)) bool {
 		return false
 	}
 	d.hide(n)
+	then()
 	d.mu.Unlock()
 	d.drop([]block{b}, tell)
 	return true
@@ -311,22 +317,16 @@ func (d *disk) take(b block, tell func([]shoal.Key)) bool {
 // takeBad drops a block that is not what was put, once, and counts and logs it. Its place is
 // not used again by this run: what is there may be the disk's fault.
 func (d *disk) takeBad(b block, cause error) {
-	d.claims.wait(b.key)
-	d.mu.Lock()
-	n, ok := d.table.get(b.key)
-	if !ok || n != b.n {
-		d.mu.Unlock()
-		d.claims.release(b.key)
+	spoil := func() {
+		if b.packed {
+			d.places.at(b.n).state = stateUnusable
+			d.unusable += d.places.occupied(b.n)
+			d.datasets.add(b.dataset, -d.places.occupied(b.n))
+		}
+	}
+	if !d.takeAnd(b, spoil, d.onEvict) {
 		return
 	}
-	d.hide(n)
-	if b.packed {
-		d.places.at(n).state = stateUnusable
-		d.unusable += d.places.occupied(n)
-		d.datasets.add(b.dataset, -d.places.occupied(n))
-	}
-	d.mu.Unlock()
-	d.drop([]block{b}, d.onEvict)
 	d.corrupt.Add(1)
 	d.log.Error("dropped a bad block", "disk", d.path, "key", b.key.String(), "container", b.loc.Container, "err", cause)
 }
