@@ -74,6 +74,9 @@ func (m *slabsModel) compare() error {
 		if got := m.s.Free(Class(c)); got != free {
 			return fmt.Errorf("Free(%d) = %d, want %d", c, got, free)
 		}
+		if got, want := m.s.Count(Class(c)), len(m.numbers(func(n uint32) bool { return m.class[n] == Class(c) })); got != want {
+			return fmt.Errorf("Count(%d) = %d, want %d", c, got, want)
+		}
 	}
 	for number, slots := range m.taken {
 		if got := m.s.ClassAt(number); got != m.class[number] {
@@ -114,13 +117,16 @@ func (m *slabsModel) take(c Class, avoid uint32) error {
 	return nil
 }
 
+func noneSpared(Class) bool { return false }
+
 // donor compares Donor with the least taken share.
 func (m *slabsModel) donor(avoid uint32) error {
 	share := func(n uint32) float64 {
 		return float64(len(m.taken[n])-m.left(n)) / float64(len(m.taken[n]))
 	}
-	candidates := m.numbers(func(n uint32) bool { return n != avoid && m.left(n) > 0 })
-	got, ok := m.s.Donor(func(n uint32) bool { return n == avoid })
+	spared := Class(avoid) % Class(m.s.Classes()+1) // one of the classes, or none
+	candidates := m.numbers(func(n uint32) bool { return n != avoid && m.class[n] != spared && m.left(n) > 0 })
+	got, ok := m.s.Donor(func(c Class) bool { return c == spared }, func(n uint32) bool { return n == avoid })
 	if ok != (len(candidates) > 0) {
 		return fmt.Errorf("Donor() = %v, want one of %v", ok, candidates)
 	}
@@ -194,7 +200,7 @@ func TestSlabsRandom(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d step %d: %v", seed, step, err)
 			}
-			d, ok := m.s.Donor(func(uint32) bool { return false })
+			d, ok := m.s.Donor(noneSpared, func(uint32) bool { return false })
 			trace = append(trace, fmt.Sprint(d, ok, m.s.classes))
 		}
 		return trace
