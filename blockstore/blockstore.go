@@ -23,7 +23,8 @@
 // the records.
 //
 // A disk that fails to write (EIO, read-only) admits nothing until a trial write succeeds;
-// its blocks are read on. One whose file system is full makes do with what it has. One that
+// its blocks are read on. One whose file system is full makes do with what it has. A container
+// whose files somebody removes loses its blocks, and no more is lost. A disk that
 // fails when it is opened is the same; its blocks are there at once if its index can be
 // read, else when it has healed.
 //
@@ -106,8 +107,9 @@ type Config struct {
 	// Default: discard.
 	Logger *slog.Logger
 
-	files   fileSystem // where containers are kept; tests put faults in between
-	indexFS vfs.FS     // where the index is kept; likewise
+	files   fileSystem                      // where containers are kept; tests put faults in between
+	free    func(dir string) (int64, error) // the bytes free there; likewise
+	indexFS vfs.FS                          // where the index is kept; likewise
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -146,6 +148,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.files == nil {
 		c.files = osFiles{}
+	}
+	if c.free == nil {
+		c.free = freeBytes
 	}
 	if c.indexFS == nil {
 		c.indexFS = vfs.Default

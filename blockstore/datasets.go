@@ -6,8 +6,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
+
+// maxDatasets is how many a disk tells apart: the last number is no group, see policy.Group.
+const maxDatasets = math.MaxUint16
 
 // errQuota reports that a dataset has no room within its quota on a disk.
 var errQuota = errors.New("dataset is at its quota")
@@ -30,6 +35,7 @@ type datasetCount struct {
 	wanted int64 // what a put waits for that exceeds the quota
 
 	refused uint64 // how often there was nothing to give up for it
+	unknown bool   // its name is lost
 }
 
 func newDatasets(root string, quotas map[string]int64) *datasets {
@@ -47,7 +53,7 @@ func (s *datasets) forget() {
 
 // enter gives a dataset the next number; ok is false when there are none left.
 func (s *datasets) enter(name string) (number uint16, ok bool) {
-	if len(s.names) == math.MaxUint16 { // the last number is no group: see policy.Group
+	if len(s.names) == maxDatasets {
 		return 0, false
 	}
 	number = uint16(len(s.names))
@@ -57,23 +63,95 @@ func (s *datasets) enter(name string) (number uint16, ok bool) {
 	return number, true
 }
 
-// load reads the names.
-func (s *datasets) load() error {
-	b, err := os.ReadFile(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// enterUnknown gives the next number to a dataset whose name is lost. Who comes with that name has
+// another number from then on.
+func (s *datasets) enterUnknown() {
+	s.names = append(s.names, unknownDataset)
+	s.counts = append(s.counts, datasetCount{unknown: true})
+}
+
+// unknownDataset is what the datasets are called, all of them, whose names are lost.
+const unknownDataset = "unknown"
+
+// reach makes the numbers below n known, which blocks have.
+func (s *datasets) reach(n int) {
+	for len(s.names) < n {
+		s.enterUnknown()
 	}
-	if err != nil {
+}
+
+// parse enters the names that are in the file. A line that cannot be one that was written, since
+// it is torn, noise, or there twice, keeps its number: the names behind it must keep theirs. damaged:
+// there is such a line.
+func (s *datasets) parse(contents string) (damaged bool) {
+	for line := range strings.Lines(contents) {
+		name, whole := strings.CutSuffix(line, "\n")
+		_, twice := s.numbers[name]
+		switch {
+		case len(s.names) == maxDatasets:
+			return true
+		case whole && !twice && utf8.ValidString(name) && !strings.Contains(name, "\x00"):
+			s.enter(name)
+		default:
+			s.enterUnknown()
+			damaged = damaged || line != "\n"
+		}
+	}
+	if !damaged {
+		s.saved = len(s.names)
+	}
+	return damaged
+}
+
+// lines returns what is to be in the file: the name of one whose name is lost is an empty line,
+// which no other is.
+func (s *datasets) lines() []string {
+	lines := slices.Clone(s.names)
+	for i, c := range s.counts {
+		if c.unknown {
+			lines[i] = ""
+		}
+	}
+	return lines
+}
+
+// loadDatasets reads the names of the datasets. If they cannot be read the blocks are there all
+// the same, under numbers without a name.
+func (d *disk) loadDatasets() error {
+	b, err := os.ReadFile(d.datasets.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !unreadable(err) {
 		return err
 	}
-	for line := range strings.Lines(string(b)) {
-		s.enter(strings.TrimSuffix(line, "\n"))
+	d.mu.Lock()
+	damaged := d.datasets.parse(string(b))
+	d.mu.Unlock()
+	if damaged || unreadable(err) {
+		d.log.Error("names of datasets are lost", "file", d.datasets.path, "err", err)
 	}
-	s.saved = len(s.names)
 	return nil
 }
 
-// save writes the names, durably.
+// keepDatasets writes the names if there are more than the file has: numbers that blocks have are
+// given to no other dataset.
+func (d *disk) keepDatasets() error {
+	d.naming.Lock()
+	defer d.naming.Unlock()
+	d.mu.Lock()
+	names, saved := d.datasets.lines(), d.datasets.saved
+	d.mu.Unlock()
+	if len(names) == saved {
+		return nil
+	}
+	if err := d.datasets.save(names); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.datasets.saved = len(names)
+	return nil
+}
+
+// save writes the names that lines returned, durably.
 func (s *datasets) save(names []string) error {
 	return writeFile(s.path, strings.Join(names[1:], "\n")+"\n")
 }

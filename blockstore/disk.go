@@ -16,7 +16,7 @@ import (
 
 // disk is one cache directory: its containers, its index, and what is in memory of both.
 //
-// mu is never held over I/O or a callback. Lock order: mu, then claims.mu and pins.mu; the
+// mu is never held over I/O or a callback. Lock order: mu, then claims.mu, pins.mu, sums.mu; the
 // index and the handles have locks of their own, taken without mu.
 type disk struct {
 	path      string
@@ -25,6 +25,7 @@ type disk struct {
 	seed      uint32  // tells the disks apart in Store.rank
 	slabBytes int64   // of this directory's slabs, or of a new one's
 	files     fileSystem
+	freeBytes func(dir string) (int64, error)
 	index     *index
 	handles   *handles
 	claims    *claims
@@ -33,6 +34,7 @@ type disk struct {
 	newPolicy func() policy.Policy
 	progress  func(Progress)
 	onEvict   func([]shoal.Key)
+	quit      <-chan struct{}                  // closed when the store is
 	elsewhere func(shoal.Key) bool             // whether another disk shows a block
 	spawn     func(func(quit <-chan struct{})) // runs a goroutine that the store waits for
 	log       *slog.Logger
@@ -43,7 +45,12 @@ type disk struct {
 	moved     atomic.Uint64
 	corrupt   atomic.Uint64
 	scrubbed  scrubProgress
-	scanned   atomic.Bool // scan came to its end
+	scanned   atomic.Bool   // scan came to its end
+	rescan    atomic.Bool   // it did not, because the disk failed
+	scanning  sync.Mutex    // held while scan is at work; before mu
+	syncs     atomic.Uint32 // Syncs that have begun, of all runs: see syncFiles
+	marking   sync.Mutex    // held while the index is told of one that has ended; guards the field below
+	marked    uint32        // what the index was told
 
 	// Of Open, then of run.
 	lock        *os.File // nil if not even that could be had
@@ -56,6 +63,7 @@ type disk struct {
 	mu       sync.Mutex // guards the fields below
 	changed  sync.Cond  // on mu: room was made, a container was made, or the disk failed
 	places   *places
+	ready    bool // places is not being filled by who does not hold mu
 	table    table
 	policy   policy.Policy
 	datasets *datasets
@@ -97,7 +105,7 @@ func (b block) file() fileName {
 func (d *disk) block(n uint32) block {
 	e, c := d.places.at(n), d.places.owner(n)
 	return block{
-		n: n, key: e.key, sum: e.sum, loc: d.places.locate(n), place: place{c.name, n - c.first}, packed: c.packed, dataset: e.dataset,
+		n: n, key: e.key, sum: e.sum, loc: d.places.locate(n), place: place{c.name, d.places.slotOf(n)}, packed: c.packed, dataset: e.dataset,
 	}
 }
 
@@ -167,18 +175,30 @@ type putting struct {
 }
 
 // put writes a block that is not on this disk. The caller has claimed its key.
-func (d *disk) put(p putting) error {
-	n, err := d.reserve(p)
-	if err != nil {
-		return d.blame(err)
+func (d *disk) put(p putting) (err error) {
+	for range putTries {
+		var n uint32
+		if n, err = d.reserve(p); err != nil {
+			break
+		}
+		err = d.write(n, p)
+		d.settle(n, err == nil)
+		if err == nil {
+			return nil
+		}
+		if _, ok := missing(err); !ok {
+			break
+		}
+		if merr := d.mend(err); merr != nil {
+			err = merr
+			break
+		}
 	}
-	if err := d.write(n, p); err != nil {
-		d.settle(n, false)
-		return d.blame(err)
-	}
-	d.settle(n, true)
-	return nil
+	return d.blame(err)
 }
+
+// putTries is how often a put may come upon a container whose files have been removed.
+const putTries = 3
 
 // settle ends what reserve began: the block is shown, or its room given back.
 func (d *disk) settle(n uint32, show bool) {
@@ -265,7 +285,9 @@ func (d *disk) wake() {
 // the store makes do with less.
 func (d *disk) blame(err error) error {
 	switch {
-	case errors.Is(err, ErrFull), errors.Is(err, errQuota), errors.Is(err, errAdmitsNothing), exhausted(err):
+	case errors.Is(err, ErrFull), errors.Is(err, errQuota), errors.Is(err, errAdmitsNothing):
+		return err
+	case exhausted(err) && d.index.err() == nil: // else the index is to be opened again
 		return err
 	case (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) && d.index.err() == nil:
 		d.shrink()
@@ -316,25 +338,34 @@ func (d *disk) healthy() bool {
 // sync makes what was put durable: the containers first, so that no entry is without its
 // block.
 func (d *disk) sync() error {
-	if err := d.files.Sync(d.path); err != nil {
-		return d.blame(err)
+	_, err := d.syncFiles()
+	if err == nil {
+		err = d.index.flush()
 	}
-	if err := d.index.flush(); err != nil {
+	if err != nil {
 		return d.blame(err)
 	}
 	return nil
 }
 
-// batchSize is how many blocks batch returns at most: what is copied under the lock.
-const batchSize = 1024
+// batchSize is how many blocks batch returns at most: what is copied under the lock. batchSpan
+// is how many entries it looks at.
+const (
+	batchSize = 1024
+	batchSpan = 16 * batchSize
+)
 
-// batch returns visible blocks from entry number from on, and the number to go on from; 0
-// when there are no more.
+// batch returns visible blocks from entry number from on, maybe none, and the number to go on
+// from; 0 when there are no more.
 func (d *disk) batch(from uint32) (blocks []block, next uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.ready {
+		return nil, 0
+	}
+	last := from + batchSpan
 	for end := d.places.end(); from < end; from++ {
-		if len(blocks) == batchSize {
+		if len(blocks) == batchSize || from == last {
 			return blocks, from
 		}
 		if d.places.at(from).state == stateVisible {

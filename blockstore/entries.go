@@ -17,7 +17,7 @@ type entry struct {
 	length  uint32    // bytes, at most BlockSize
 	dataset uint16
 	state   state
-	old     bool // of an earlier run
+	past    past
 }
 
 // A state is how far a block has come.
@@ -33,10 +33,24 @@ const (
 	stateHole           // no block; a sparse container keeps its room on the disk all the same
 )
 
+// A past says what a power loss may have done to a block before it was shown.
+type past uint8
+
+const (
+	pastNone     past = iota // it is of this run
+	pastSynced               // it is of an earlier run, and was durable: at most its place was used again
+	pastUnsynced             // it is of an earlier run, and may never have been written whole
+)
+
 const entriesPerPage = 1 << 12
 
 // at returns entry n, which must have been grown to.
 func (t *entries) at(n uint32) *entry { return &t.pages[n/entriesPerPage][n%entriesPerPage] }
+
+// span returns the entries of the granule that begins with n.
+func (t *entries) span(n uint32) []entry {
+	return t.pages[n/entriesPerPage][n%entriesPerPage:][:granule]
+}
 
 // grow makes room for entries below n.
 func (t *entries) grow(n uint32) {

@@ -12,11 +12,13 @@ import (
 // that lie side by side punched by one call.
 const evictBatch = 64
 
-// run does what a disk does on its own until quit is closed: make room ahead of need, flush
-// the index, and try a failed disk again.
-func (d *disk) run(quit <-chan struct{}, flush, retry time.Duration) {
-	flushes, retries := time.NewTicker(flush), time.NewTicker(retry)
-	defer flushes.Stop()
+// punchBatch is about how many holes are punched in one step.
+const punchBatch = 1024
+
+// run does what a disk does on its own until quit is closed: make room ahead of need, and try a
+// failed disk again.
+func (d *disk) run(quit <-chan struct{}, retry time.Duration) {
+	retries := time.NewTicker(retry)
 	defer retries.Stop()
 	for {
 		select {
@@ -24,10 +26,33 @@ func (d *disk) run(quit <-chan struct{}, flush, retry time.Duration) {
 			return
 		case <-d.kick:
 			d.evict(quit)
-		case <-flushes.C:
-			d.flush()
 		case <-retries.C:
 			d.retry()
+			if d.exceeds() { // what was pinned or read then may go now, though nobody puts
+				d.evict(quit)
+			}
+		}
+	}
+}
+
+// exceeds reports whether the containers take more than the limit.
+func (d *disk) exceeds() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err == nil && d.places.bytes() > d.limit
+}
+
+// runFlush flushes the index until quit is closed. It is apart from run, which may be at work for
+// long.
+func (d *disk) runFlush(quit <-chan struct{}, interval time.Duration) {
+	flushes := time.NewTicker(interval)
+	defer flushes.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-flushes.C:
+			d.flush()
 		}
 	}
 }
@@ -210,16 +235,16 @@ func (d *disk) keptHoles() int64 { return d.limit / 8 }
 // when there are more than keep bytes of other holes, of the oldest with any. Holds mu.
 func (d *disk) giveRoom(keep int64) chore {
 	c := noChore()
-	if keep == 0 && len(d.places.idle) > 0 {
-		c.idle = d.places.idle[0]
+	if idle := d.places.chains[idleChain].first; keep == 0 && idle != none {
+		c.idle = idle
 		d.places.retire(c.idle)
 		return c
 	}
 	if d.places.holes-d.places.idleBytes-d.places.retired > keep {
-		c.holes = d.places.oldHoles()
+		c.holes = d.places.oldHoles(punchBatch)
 	}
-	for _, n := range c.holes {
-		d.places.at(n).state = stateDeleted // nobody is to use them meanwhile
+	if len(c.holes) > 0 {
+		d.holdHoles(c.holes)
 	}
 	return c
 }
@@ -228,10 +253,8 @@ func (d *disk) giveRoom(keep int64) chore {
 // is in it. Holds mu.
 func (d *disk) donor(class policy.Class, stuck map[uint32]bool) (number uint32, ok bool) {
 	slabs := d.places.slabs
-	return slabs.Donor(func(number uint32) bool {
-		c := slabs.ClassAt(number)
-		return stuck[number] || c == class || slabs.Free(c) < slabs.Slots(c)
-	})
+	spared := func(c policy.Class) bool { return c == class || slabs.Free(c) < slabs.Slots(c) }
+	return slabs.Donor(spared, func(number uint32) bool { return stuck[number] })
 }
 
 // pop hides victims until enough says so, as far as a batch goes, and claims their keys. It
@@ -317,8 +340,9 @@ func (d *disk) takeAnd(b block, then func(), tell func([]shoal.Key)) bool {
 // takeBad drops a block that is not what was put, once, and counts and logs it. Its place is
 // not used again by this run: what is there may be the disk's fault.
 func (d *disk) takeBad(b block, cause error) {
+	_, gone := missing(cause)
 	spoil := func() {
-		if b.packed {
+		if b.packed && !gone {
 			d.places.at(b.n).state = stateUnusable
 			d.unusable += d.places.occupied(b.n)
 			d.datasets.add(b.dataset, -d.places.occupied(b.n))

@@ -131,6 +131,16 @@ func (osFiles) List(dir string) ([]string, error) {
 	return names, errors.Join(err, d.Close())
 }
 
+// freeBytes returns how many bytes more the directory's file system has room for. What it keeps
+// for root is not free.
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if _, err := retryEINTR(func() (int, error) { return 0, unix.Statfs(dir, &st) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
 // Sync syncs the whole file system: one call, however many containers were written.
 func (osFiles) Sync(dir string) error {
 	fd, err := retryEINTR(func() (int, error) { return unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0) })

@@ -1,6 +1,8 @@
 package blockstore
 
 import (
+	"errors"
+	"io/fs"
 	"sync"
 
 	"github.com/shoal-mesh/shoal/blockstore/policy"
@@ -39,7 +41,7 @@ func newHandles(files fileSystem, root string, limit int) *handles {
 	return h
 }
 
-// get returns an open file. The caller must release it.
+// get returns an open file, or the error missingFile. The caller must release it.
 func (h *handles) get(name fileName) (*handle, error) {
 	h.mu.Lock()
 	if k := h.open[name]; k != nil {
@@ -49,11 +51,20 @@ func (h *handles) get(name fileName) (*handle, error) {
 		return k, nil
 	}
 	h.mu.Unlock()
-	f, err := h.files.Open(name.path(h.root))
+	f, err := openFile(h.files, h.root, name)
 	if err != nil {
 		return nil, err
 	}
 	return h.add(&handle{name: name, file: f}), nil
+}
+
+// openFile opens a file of the disk at root; one that is not there is the error missingFile.
+func openFile(files fileSystem, root string, name fileName) (file, error) {
+	f, err := files.Open(name.path(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &missingFile{name, err}
+	}
+	return f, err
 }
 
 // add takes k into the set, with one reference for the caller. If another was faster, k is

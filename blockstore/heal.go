@@ -1,17 +1,15 @@
 package blockstore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-
-	"github.com/shoal-mesh/shoal"
+	"os"
 )
 
-// retry admits blocks again if the disk takes a trial write. An index that broke is opened
-// again and made to hold the blocks in memory, so that none is lost.
+// retry admits blocks again if the disk takes a trial write, and raises a limit that was lowered
+// when there is room again. An index that broke is opened again and made to hold the blocks in
+// memory, so that none is lost.
 func (d *disk) retry() {
 	d.mu.Lock()
 	failed, lowered := d.err != nil, d.limit < d.capacity
@@ -19,51 +17,93 @@ func (d *disk) retry() {
 	if !failed && !lowered {
 		return
 	}
-	if failed { // the file system may be full of it; if this fails, so does what follows
-		_ = d.giveAllRoom()
+	if failed {
+		d.giveAway()
+		if err := d.trial(); err != nil {
+			d.log.Debug("disk still admits nothing", "disk", d.path, "err", err)
+			return
+		}
+		d.handles.close() // what was opened while the file system was read-only cannot be written to
 	}
-	if err := d.trial(); err != nil {
-		d.log.Debug("disk still admits nothing, or less", "disk", d.path, "err", err)
-		return
-	}
-	d.handles.close() // what was opened while the file system was read-only cannot be written to
+	room := d.room()
 	d.mu.Lock()
-	d.err = nil
-	d.limit = d.capacity
+	if failed {
+		d.err = nil
+		d.limit = min(d.limit, d.places.bytes()) // what it has can be overwritten
+	}
+	before := d.limit
+	d.limit = max(d.limit, min(d.capacity, room))
+	limit := d.limit
 	d.mu.Unlock()
 	d.wake()
-	d.log.Info("disk admits blocks again", "disk", d.path)
+	switch {
+	case failed:
+		d.log.Info("disk admits blocks again", "disk", d.path, "limit", limit)
+	case limit > before:
+		d.log.Info("file system has room again", "disk", d.path, "limit", limit)
+	}
 }
 
-// trial finds out whether the disk can be written to and has room.
+// giveAway gives back to the file system what is of no use to blocks: it may be full of it. If
+// that fails, so does what follows.
+func (d *disk) giveAway() {
+	if d.giveAllRoom() != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.places.empties) > 0 {
+		if d.removeSlab() != nil {
+			return
+		}
+	}
+}
+
+// trial finds out whether the disk can be written to.
 func (d *disk) trial() error {
 	if err := d.prepare(); err != nil {
 		return err
 	}
-	path := filepath.Join(d.path, "trial")
-	if err := d.files.Remove(path); !isGone(err) {
+	if err := d.mendLayout(); err != nil {
+		return explain(d.path, err)
+	}
+	if err := d.tryWrite(); err != nil {
 		return fmt.Errorf("trial write: %w", err)
 	}
-	if err := d.tryWrite(path); err != nil {
-		_ = d.files.Remove(path)
-		return fmt.Errorf("trial write: %w", err)
-	}
-	if err := d.files.Remove(path); err != nil {
-		return fmt.Errorf("trial write: %w", err)
-	}
+	_, gone := d.index.base.Stat(d.index.dir)
 	switch {
 	case !d.loaded:
-		if err := d.openIndex(context.Background()); err != nil {
+		if err := d.openIndex(quitContext(d.quit)); err != nil {
 			return err
 		}
 		d.loaded = true
-	case d.index.err() != nil:
+	case d.index.err() != nil, errors.Is(gone, fs.ErrNotExist):
 		if err := d.mendIndex(); err != nil {
 			return err
 		}
 	}
 	d.startScan()
 	return nil
+}
+
+// mendLayout makes what somebody has removed of the directory while it was in use, so that the
+// disk can go on and the next run finds a cache directory.
+func (d *disk) mendLayout() error {
+	boots := d.first >> bootShift
+	for path, contents := range map[string]string{
+		formatPath(d.path):  formatLine(d.slabBytes),
+		bootsPath(d.path):   bootsLine(boots),
+		runningPath(d.path): "",
+	} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := writeFile(path, contents); err != nil {
+			return err
+		}
+		d.log.Error("cache directory lacked a file", "path", path)
+	}
+	return makeFolders(d.path)
 }
 
 // mendIndex opens an index that broke, a new one if it is damaged, and makes it hold what is in
@@ -86,17 +126,6 @@ func (d *disk) mendIndex() error {
 	return d.restore()
 }
 
-func (d *disk) tryWrite(path string) error {
-	if err := d.files.Create(path, max(d.slabBytes, shoal.BlockSize), false); err != nil {
-		return err
-	}
-	f, err := d.files.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.WriteAt([][]byte{make([]byte, shoal.BlockSize)}, 0), f.Close())
-}
-
 // restore makes the index hold what is in memory and nothing else.
 func (d *disk) restore() error {
 	var gone []place
@@ -115,11 +144,18 @@ func (d *disk) restore() error {
 	if err := d.restoreContainers(); err != nil {
 		return err
 	}
+	began, err := d.syncFiles() // else the entries written now would be of blocks not yet durable
+	if err != nil {
+		return err
+	}
 	for from := uint32(0); ; {
 		blocks, next := d.batch(from)
 		entries := make([]indexed, len(blocks))
 		for i, b := range blocks {
-			entries[i] = b.indexed()
+			entries[i] = b.indexed(began - 1)
+			if d.pastOf(b) == pastUnsynced {
+				entries[i].syncs = began
+			}
 		}
 		if err := d.index.set(entries...); err != nil {
 			return err
@@ -139,13 +175,13 @@ func (d *disk) stands(e indexed) bool {
 		return false
 	}
 	c := d.places.owner(n)
-	return c.name == e.container && n-c.first == e.slot
+	return c.name == e.container && d.places.slotOf(n) == e.slot
 }
 
-// indexed returns the index entry of a block put now.
-func (b block) indexed() indexed {
+// indexed returns the index entry of a block put now, when so many Syncs have begun.
+func (b block) indexed(syncs uint32) indexed {
 	return indexed{
-		place: b.place, key: b.key, length: uint32(b.loc.Length), dataset: b.dataset, stamp: stamp(), sum: b.sum,
+		place: b.place, key: b.key, length: uint32(b.loc.Length), dataset: b.dataset, stamp: stamp(), syncs: syncs, sum: b.sum,
 	}
 }
 

@@ -38,20 +38,31 @@ func (d *disk) removeFile(i uint32) error {
 	return nil
 }
 
-// punchHoles gives back the room of holes of one container, adjacent ones by one call. They
-// are marked as deleted, so that nobody uses them meanwhile; those it fails for are holes
-// again.
+// holdHoles marks holes of one container as deleted, so that nobody uses them, and keeps the
+// container, before punchHoles. Holds mu.
+func (d *disk) holdHoles(holes []uint32) {
+	for _, n := range holes {
+		d.places.at(n).state = stateDeleted
+	}
+	d.places.hold(d.places.owners[holes[0]/granule].container)
+}
+
+// punchHoles gives back the room of holes of one container, adjacent ones by one call. Those it
+// fails for are holes again.
 func (d *disk) punchHoles(holes []uint32) error {
 	d.mu.Lock()
-	c := *d.places.owner(holes[0])
+	i := d.places.owners[holes[0]/granule].container
+	c := d.places.containers[i]
 	d.mu.Unlock()
 	var err error
 	for len(holes) > 0 && err == nil {
-		adjacent := 1
-		for adjacent < len(holes) && holes[adjacent] == holes[0]+uint32(adjacent) {
+		d.mu.Lock()
+		slot, adjacent := d.places.slotOf(holes[0]), 1
+		for adjacent < len(holes) && d.places.slotOf(holes[adjacent]) == slot+uint32(adjacent) {
 			adjacent++
 		}
-		err = d.punchRun(c, holes[0]-c.first, adjacent)
+		d.mu.Unlock()
+		err = d.punchRun(c, slot, adjacent)
 		d.mu.Lock()
 		for i, n := range holes {
 			if i < adjacent || err != nil {
@@ -59,13 +70,17 @@ func (d *disk) punchHoles(holes []uint32) error {
 			}
 			if i < adjacent && err == nil {
 				d.places.fill(n)
+				d.places.shed(n)
 			}
 		}
 		d.changed.Broadcast()
 		d.mu.Unlock()
 		holes = holes[adjacent:]
 	}
-	return err
+	d.mu.Lock()
+	d.places.letGo(i)
+	d.mu.Unlock()
+	return d.mend(err)
 }
 
 // punchRun clears the records of n blocks from slot first on, then punches the blocks.
@@ -73,12 +88,7 @@ func (d *disk) punchRun(c container, first uint32, n int) error {
 	if err := d.writeTo(fileName{sumsFile, c.name}, [][]byte{make([]byte, n*sumsCell)}, cellOffset(first)); err != nil {
 		return err
 	}
-	h, err := d.handles.get(fileName{sparseFile, c.name})
-	if err != nil {
-		return err
-	}
-	defer d.handles.release(h)
-	return h.Punch(int64(first)*shoal.BlockSize, int64(n)*shoal.BlockSize)
+	return d.punchBlocks(c, first, n)
 }
 
 // giveAllRoom gives back the room of all holes, before the store is closed: the next run would

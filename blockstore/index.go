@@ -1,9 +1,11 @@
 package blockstore
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -211,6 +213,23 @@ func (x *index) setContainer(h header) error {
 // deleteContainer takes a container out.
 func (x *index) deleteContainer(name uint64) error {
 	return x.write(func(b *pebble.Batch) error { return b.Delete(containerKey(nil, name), nil) })
+}
+
+// setSynced notes that all blocks put before so many Syncs had begun are durable. It does not
+// sync.
+func (x *index) setSynced(syncs uint32) error {
+	value := binary.AppendUvarint(nil, uint64(syncs))
+	return x.write(func(b *pebble.Batch) error { return b.Set([]byte{syncedPrefix}, value, nil) })
+}
+
+// synced returns what setSynced noted last; 0 when it never did.
+func (x *index) synced() (syncs uint32, err error) {
+	err = x.load(syncedPrefix, func(_, value []byte) {
+		if v, n := binary.Uvarint(value); n > 0 && v <= math.MaxUint32 {
+			syncs = uint32(v)
+		}
+	})
+	return syncs, err
 }
 
 func (x *index) write(fill func(*pebble.Batch) error) (err error) {

@@ -22,7 +22,10 @@ type loader struct {
 	cells    [tableParts][][]cell
 	sizes    []datasetCount // by dataset
 	unwanted []place
+	lastSync uint32 // the highest of any block
 	errs     []error
+
+	synced uint32 // blocks with a lower number are durable
 }
 
 const (
@@ -34,7 +37,10 @@ const (
 // shows nothing.
 func (l *loader) run() error {
 	ranges := l.ranges()
-	l.sizes = make([]datasetCount, len(l.datasets.names))
+	var err error
+	if l.synced, err = l.index.synced(); err != nil {
+		return err
+	}
 	parallel(len(ranges), func(i int) { l.loadRange(ranges[i]) })
 	if err := errors.Join(l.errs...); err != nil {
 		return err
@@ -51,11 +57,17 @@ func (l *loader) run() error {
 			l.table.fill(i-1, cells)
 		}
 	})
+	l.datasets.reach(len(l.sizes))
 	for i, c := range l.sizes {
 		l.datasets.counts[i].blocks += c.blocks
 		l.datasets.counts[i].bytes += c.bytes
 	}
 	l.places.used += len(l.order)
+	for i := range l.places.containers {
+		if c := &l.places.containers[i]; !l.crashed && !c.packed && c.taken == 0 { // else findHoles sees to it
+			l.places.enlist(uint32(i))
+		}
+	}
 	return nil
 }
 
@@ -98,7 +110,11 @@ func (l *loader) loadRange(s nameRange) {
 		order    []uint64
 		unwanted []place
 		cells    [tableParts][]cell
-		took     = tally{sizes: make([]datasetCount, len(l.datasets.names))}
+		took     tally
+		lastSync uint32
+		here     = pieceAt{none, none} // where the last block was
+		first    uint32                // number of the granule there
+		entries  []entry               // of it
 	)
 	upper := blockKey(nil, place{s.last, math.MaxUint32})
 	err := l.index.loadRange(blockKey(nil, place{s.first, 0}), append(upper, 0), func(key, value []byte) {
@@ -109,13 +125,22 @@ func (l *loader) loadRange(s nameRange) {
 			}
 			return
 		}
-		n, ok := l.placeOf(e)
+		i, ok := l.containerFor(e)
 		if !ok {
 			unwanted = append(unwanted, e.place)
 			return
 		}
-		*l.places.at(n) = entry{key: e.key, sum: e.sum, length: e.length, dataset: e.dataset, state: stateVisible, old: true}
-		took.add(l.places, n)
+		before := pastUnsynced
+		if e.syncs < l.synced {
+			before = pastSynced
+		}
+		lastSync = max(lastSync, e.syncs)
+		if at := (pieceAt{i, e.slot / granule}); at != here {
+			first, entries, here = l.granule(i, e.slot, at)
+		}
+		n := first + e.slot%granule
+		entries[e.slot%granule] = entry{key: e.key, sum: e.sum, length: e.length, dataset: e.dataset, state: stateVisible, past: before}
+		took.add(&l.places.containers[i], e)
 		part, c := l.table.split(e.key, n)
 		cells[part] = append(cells[part], c)
 		order = append(order, uint64(e.stamp>>stampShift)<<32|uint64(n))
@@ -131,6 +156,8 @@ func (l *loader) loadRange(s nameRange) {
 	}
 	l.places.taken += took.bytes
 	l.places.sparse += took.sparse
+	l.lastSync = max(l.lastSync, lastSync)
+	l.sizes = reach(l.sizes, len(took.sizes))
 	for i, c := range took.sizes {
 		l.sizes[i].blocks += c.blocks
 		l.sizes[i].bytes += c.bytes
@@ -141,6 +168,15 @@ func (l *loader) loadRange(s nameRange) {
 	if err != nil {
 		l.errs = append(l.errs, err)
 	}
+}
+
+// granule returns the first number of the granule that has a slot of container i, and its
+// entries. Those are the caller's alone, the numbers are everybody's: other ranges take some, too.
+func (l *loader) granule(i, slot uint32, at pieceAt) (first uint32, entries []entry, here pieceAt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first = l.places.reach(i, slot) &^ (granule - 1)
+	return first, l.places.span(first), at
 }
 
 // A tally counts blocks for the sums that all ranges share.
@@ -155,20 +191,28 @@ type usedSlot struct {
 	slot int
 }
 
-// add counts the block of entry n.
-func (t *tally) add(p *places, n uint32) {
-	c := p.owner(n)
+// add counts a block of container c.
+func (t *tally) add(c *container, e indexed) {
 	c.taken++
 	size := c.slot
 	if c.packed {
-		t.slots = append(t.slots, usedSlot{uint32(c.name - 1), int(n - c.first)})
+		t.slots = append(t.slots, usedSlot{uint32(c.name - 1), int(e.slot)})
 	} else {
-		size = sparseBytes(int(p.at(n).length))
+		size = sparseBytes(int(e.length))
 		t.sparse += size
 	}
 	t.bytes += size
-	t.sizes[p.at(n).dataset].blocks++
-	t.sizes[p.at(n).dataset].bytes += size
+	dataset := int(e.dataset)
+	if dataset >= len(t.sizes) {
+		t.sizes = reach(t.sizes, dataset+1)
+	}
+	t.sizes[dataset].blocks++
+	t.sizes[dataset].bytes += size
+}
+
+// reach makes counts at least n long.
+func reach(counts []datasetCount, n int) []datasetCount {
+	return append(counts, make([]datasetCount, max(0, n-len(counts)))...)
 }
 
 // parallel calls do with 0 to n-1, on all processors.

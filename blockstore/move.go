@@ -19,7 +19,9 @@ func (d *disk) emptySlab(number uint32) bool {
 	i := d.places.slabAt[number]
 	c := d.places.containers[i]
 	d.mu.Unlock()
-	d.finish(d.copyOut(c.first, c.first+c.n))
+	moves, cope := d.copyOut(c.first, c.first+c.n)
+	d.finish(moves)
+	cope() // with no claim held: who is told of a bad block may come to wait for one
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer func() { d.closing = none }()
@@ -38,8 +40,8 @@ func (d *disk) emptySlab(number uint32) bool {
 }
 
 // copyOut copies the blocks of entries from first on, until one is busy or there is no slot left
-// for one.
-func (d *disk) copyOut(first, end uint32) (moves []move) {
+// for one, or it fails. cope deals with that.
+func (d *disk) copyOut(first, end uint32) (moves []move, cope func()) {
 	for n := first; n < end; n++ {
 		d.mu.Lock()
 		e := d.places.at(n)
@@ -49,7 +51,7 @@ func (d *disk) copyOut(first, end uint32) (moves []move) {
 		}
 		if e.state != stateVisible || d.readers[n] > 0 || d.claims.try(e.key) != nil {
 			d.mu.Unlock()
-			return moves
+			return moves, func() {}
 		}
 		m := move{block: d.block(n)}
 		class, _ := d.places.classOf(m.loc.Length)
@@ -57,36 +59,39 @@ func (d *disk) copyOut(first, end uint32) (moves []move) {
 		if !ok {
 			d.mu.Unlock()
 			d.claims.release(m.key)
-			return moves
+			return moves, func() {}
 		}
 		m.to = to
 		d.places.take(to, m.key, m.loc.Length, m.dataset, m.sum)
 		d.datasets.add(m.dataset, d.places.occupied(to))
 		d.readers[n]++
 		d.mu.Unlock()
-		if !d.copyBlock(m) {
-			return moves
+		if cope = d.copyBlock(m); cope != nil {
+			return moves, cope
 		}
 		moves = append(moves, m)
 	}
-	return moves
+	return moves, func() {}
 }
 
 // copyBlock writes a block to its new place. The index does not name it yet. If it cannot, it
-// ends the move.
-func (d *disk) copyBlock(m move) bool {
+// ends the move and returns what deals with the error.
+func (d *disk) copyBlock(m move) (cope func()) {
 	data := make([]byte, m.loc.Length)
 	sums, err := d.readWhole(m.block, data)
 	if err != nil {
 		d.endMove(m, err)
-		_, _ = d.judge(m.block, err)
-		return false
+		return func() { _, _ = d.judge(m.block, err) }
 	}
 	if _, err = d.writeBytes(m.to, putting{key: m.key, data: data, sums: sums}); err != nil {
 		d.endMove(m, err)
-		_ = d.blame(err)
+		return func() {
+			if err := d.mend(err); err != nil {
+				_ = d.blame(err)
+			}
+		}
 	}
-	return err == nil
+	return nil
 }
 
 // finish has the index name the new places, and shows the blocks there. A block that was
@@ -96,7 +101,7 @@ func (d *disk) finish(moves []move) {
 	if len(moves) == 0 {
 		return
 	}
-	err := d.files.Sync(d.path)
+	began, err := d.syncFiles()
 	for part := range slices.Chunk(moves, rebuildBatch) {
 		if err != nil {
 			break
@@ -104,7 +109,7 @@ func (d *disk) finish(moves []move) {
 		from, to := make([]place, len(part)), make([]indexed, len(part))
 		d.mu.Lock()
 		for i, m := range part {
-			from[i], to[i] = m.place, d.block(m.to).indexed()
+			from[i], to[i] = m.place, d.block(m.to).indexed(began-1)
 		}
 		d.mu.Unlock()
 		err = d.index.move(from, to)

@@ -132,8 +132,7 @@ func openOffline(dir string, progress func(Progress)) (*Store, *disk, error) {
 	s := newStore(cfg)
 	d := s.disks[0]
 	d.lock = lock
-	_, err = os.Stat(runningPath(dir))
-	d.crashed = err == nil
+	d.crashed = d.endedBadly()
 	return s, d, nil
 }
 
@@ -267,7 +266,11 @@ func (d *disk) openToRepair(ctx context.Context) error {
 	if err := d.prepare(); err != nil {
 		return err
 	}
-	return explain(d.path, d.openIndex(ctx))
+	if err := d.openIndex(ctx); err != nil {
+		return explain(d.path, err)
+	}
+	d.loaded, d.scanStarted = true, true // repair scans itself
+	return nil
 }
 
 // repair does what an agent does when it opens the directory and comes upon the bad blocks.
@@ -289,6 +292,7 @@ func (d *disk) repair(ctx context.Context, bad []BadBlock, headers []wrongHeader
 		}
 		d.scrubBlock(b.Key, buf)
 	}
+	d.retry() // what could not be read is dropped; the disk may be well otherwise
 	d.scan(ctx.Done())
 	if !d.healthy() {
 		return false, d.err

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shoal-mesh/shoal"
 )
 
@@ -15,6 +17,7 @@ import (
 // device, the blocks are shown that can be had by reading alone, and the disk admits
 // nothing until retry has mended it. fatal: waiting does not mend the error.
 func (d *disk) open() (fatal bool, err error) {
+	d.crashed = d.endedBadly()
 	err = d.prepare()
 	if err == nil {
 		err = explain(d.path, d.openIndex(context.Background()))
@@ -29,7 +32,9 @@ func (d *disk) open() (fatal bool, err error) {
 	d.err = err
 	if d.lock != nil {
 		_, unreadable := d.loadReadOnly()
-		d.loaded = unreadable == nil
+		if d.loaded = unreadable == nil; !d.loaded {
+			d.begin() // what it came to enter is not to be seen
+		}
 	}
 	d.log.Warn("disk admits nothing", "disk", d.path, "blocks", d.places.used, "err", err)
 	return false, err
@@ -39,10 +44,18 @@ func (d *disk) open() (fatal bool, err error) {
 func (d *disk) begin() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.ready = false
 	d.places = newPlaces(d.slabBytes, d.slabBytes/slotsPerSlab)
 	d.table = table{entries: &d.places.entries}
 	d.policy = d.newPolicy()
 	d.datasets.forget()
+}
+
+// setReady lets others see what is in memory of the blocks.
+func (d *disk) setReady() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ready = true
 }
 
 // openIndex opens the index and shows the blocks in it. One that is lost or damaged is made
@@ -71,17 +84,18 @@ func (d *disk) openIndex(ctx context.Context) error {
 	return d.rebuild(ctx)
 }
 
-// indexMissing reports that a directory has containers and no index.
+// indexMissing reports that a directory has no index and has containers, or may have.
 func (d *disk) indexMissing() bool {
-	if _, err := d.index.base.Stat(d.index.dir); err == nil {
-		return false
+	if _, err := d.index.base.Stat(d.index.dir); !errors.Is(err, fs.ErrNotExist) {
+		return false // who opens it finds out what is wrong
 	}
-	slabs, err := d.files.List(filepath.Join(d.path, slabsDir))
-	if err == nil && len(slabs) > 0 {
-		return true
-	}
+	folders := []string{slabsDir}
 	for i := range filesDirs {
-		if names, err := d.files.List(filepath.Join(d.path, filesDir, subfolder(i))); err == nil && len(names) > 0 {
+		folders = append(folders, filepath.Join(filesDir, subfolder(i)))
+	}
+	for _, folder := range folders {
+		names, err := d.files.List(filepath.Join(d.path, folder))
+		if len(names) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return true
 		}
 	}
@@ -108,6 +122,13 @@ func (d *disk) loadReadOnly() (dead deadEntries, err error) {
 type deadEntries struct {
 	containers []uint64
 	blocks     []place
+	unsynced   bool // among the others are some of which it is not known that they are durable
+}
+
+// endedBadly reports whether the last run of the directory did not come to its end.
+func (d *disk) endedBadly() bool {
+	_, err := os.Stat(runningPath(d.path))
+	return err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR)
 }
 
 // load fills memory from the index, without reading a container. What it cannot show (a block
@@ -123,12 +144,21 @@ func (d *disk) load() error {
 			return err
 		}
 	}
-	return d.index.delete(dead.blocks...)
+	if err := d.index.delete(dead.blocks...); err != nil {
+		return err
+	}
+	if err := d.keepDatasets(); err != nil {
+		return err
+	}
+	if d.crashed || !dead.unsynced {
+		return nil
+	}
+	return d.markSynced(d.syncs.Add(1)) // the last run has ended well, so all is durable
 }
 
-// fill is load without the deletes.
+// fill is load without a write.
 func (d *disk) fill() (dead deadEntries, err error) {
-	if err := d.datasets.load(); err != nil {
+	if err := d.loadDatasets(); err != nil {
 		return deadEntries{}, err
 	}
 	gone, err := d.loadContainers()
@@ -139,10 +169,13 @@ func (d *disk) fill() (dead deadEntries, err error) {
 	if err := l.run(); err != nil {
 		return deadEntries{}, err
 	}
+	d.setReady()
+	d.syncs.Store(max(l.lastSync, l.synced))
+	d.marked = l.synced
 	if d.elsewhere != nil {
 		d.dropTwice()
 	}
-	return deadEntries{gone, l.unwanted}, nil
+	return deadEntries{gone, l.unwanted, l.lastSync >= l.synced && d.places.used > 0}, nil
 }
 
 // dropTwice drops blocks that another disk shows.
@@ -215,17 +248,17 @@ func (d *disk) slabFiles() (map[uint32]bool, error) {
 	}
 	slabs := make(map[uint32]bool, len(names))
 	for _, base := range names {
-		if f, ok := parseFile(slabFile, base); ok && f.name < maxContainers {
+		if f, ok := parseFile(slabFile, base); ok && f.name < maxContainers && f.path("") == filepath.Join(slabsDir, base) {
 			slabs[uint32(f.name)] = true
 		}
 	}
 	return slabs, nil
 }
 
-// placeOf returns the entry number of a block of the index; ok is false when it cannot be
-// there. Holds mu.
-func (d *disk) placeOf(e indexed) (n uint32, ok bool) {
-	i, ok := d.places.names[e.container]
+// containerFor returns the index of the container of a block of the index; ok is false when it
+// cannot be there. Holds mu.
+func (d *disk) containerFor(e indexed) (i uint32, ok bool) {
+	i, ok = d.places.names[e.container]
 	if e.container < 1<<bootShift {
 		number := e.container - 1
 		if e.container == 0 || number >= uint64(len(d.places.slabAt)) {
@@ -234,12 +267,12 @@ func (d *disk) placeOf(e indexed) (n uint32, ok bool) {
 		i = d.places.slabAt[number]
 		ok = i != none
 	}
-	if !ok || int(e.dataset) >= len(d.datasets.names) {
+	if !ok || int(e.dataset) >= maxDatasets {
 		return 0, false
 	}
 	c := &d.places.containers[i]
 	if e.slot >= c.n || c.packed && packedBytes(int(e.length)) > c.slot || !c.packed && c.file != e.key.File {
 		return 0, false
 	}
-	return c.first + e.slot, true
+	return i, true
 }

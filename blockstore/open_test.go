@@ -199,10 +199,11 @@ func TestOpenAllFail(t *testing.T) {
 
 // A lostIndex is a store whose index is about to be lost.
 type lostIndex struct {
-	cfg  Config
-	data map[shoal.Key][]byte
-	sets map[shoal.Key]string // dataset of each
-	want Stats
+	*Store // while a test looks into it
+	cfg    Config
+	data   map[shoal.Key][]byte
+	sets   map[shoal.Key]string // dataset of each
+	want   Stats
 }
 
 // newLostIndex fills a store with packed blocks of several classes and sparse ones, of which

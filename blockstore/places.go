@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/shoal-mesh/shoal"
@@ -10,19 +11,18 @@ import (
 // places says where on a disk each block lies and what room there is. It is arithmetic: no
 // I/O, no lock.
 //
-// Every place a block can be at has an entry, whose number is the place: a container owns a
-// run of numbers, and the block with number first+i lies in its slot i. So an entry need not
-// say where its block is.
+// Every place that has a block has an entry, whose number is the place: see numbers. So an
+// entry need not say where its block is.
 type places struct {
 	entries
+	numbers
 	slabs *policy.Slabs
 
 	containers []container       // by index; name 0 when free
-	owners     []uint32          // index of the container that owns numbers [16i, 16i+16)
 	names      map[uint64]uint32 // sparse containers: index by name
 	files      map[shoal.FileID]uint32
 	unused     []uint32 // indexes of free containers
-	runs       []run    // free numbers, ascending, apart
+	chains     [chainNames]chain
 	slabAt     []uint32 // container index by slab number; none where it is cut for no class
 	known      []bool   // whether there is such a slab, by number
 
@@ -33,7 +33,6 @@ type places struct {
 	idleBytes int64    // the part of holes that is in idle containers
 	promised  int64    // what sparse containers in use would take if they had all blocks
 	retired   int64    // bytes of holes of containers out of use
-	idle      []uint32 // indexes of sparse containers with holes and no blocks
 	taken     int64    // bytes of all places that are taken, sparse included
 	empties   []uint32 // slab numbers that are cut for no class
 }
@@ -44,27 +43,23 @@ type container struct {
 	file   shoal.FileID // zero of a slab
 	size   int64        // bytes of the file
 	slot   int64        // bytes of a slot
-	first  uint32       // number of the first entry
-	n      uint32       // entries
-	taken  uint32       // entries that are neither free nor holes
+	first  uint32       // of a slab: the number of its first slot
+	head   uint32       // of a sparse container: the first in its ring of pieces; none
+	n      uint32       // slots
+	taken  uint32       // slots that are neither free nor holes
 	holes  int64        // bytes of its holes
 	packed bool
-	made   bool // its files are there
+	made   bool  // its files are there
+	held   uint8 // calls of hold without letGo
+	chained
 }
-
-// A run is so many consecutive entry numbers.
-type run struct{ first, n uint32 }
-
-const (
-	none    = ^uint32(0)
-	granule = 16 // numbers are owned in runs of these
-)
 
 // newPlaces returns places with slabs of so many bytes each; slots are at most maxSlot bytes.
 func newPlaces(slabBytes, maxSlot int64) *places {
 	return &places{
 		slabs: policy.NewSlabs(int((slabBytes-slabFirst)/pageSize), int(maxSlot/pageSize)), slabBytes: slabBytes,
 		names: make(map[uint64]uint32), files: make(map[shoal.FileID]uint32),
+		numbers: numbers{pieces: make(map[pieceAt]piece)}, chains: [...]chain{{none, none}, {none, none}, {none, none}},
 	}
 }
 
@@ -72,12 +67,12 @@ func newPlaces(slabBytes, maxSlot int64) *places {
 func (p *places) bytes() int64 { return int64(p.slabCount)*p.slabBytes + p.sparse }
 
 // owner returns the container that entry n belongs to.
-func (p *places) owner(n uint32) *container { return &p.containers[p.owners[n/granule]] }
+func (p *places) owner(n uint32) *container { return &p.containers[p.owners[n/granule].container] }
 
 // locate returns where the block of entry n lies.
 func (p *places) locate(n uint32) Location {
 	c, e := p.owner(n), p.at(n)
-	i := int64(n - c.first)
+	i := int64(p.slotOf(n))
 	if c.packed {
 		end := slabFirst + (i+1)*c.slot
 		return Location{Container: c.name - 1, Offset: end - packedBytes(int(e.length)), Length: int(e.length)}
@@ -166,6 +161,12 @@ func (p *places) addFile(name uint64, file shoal.FileID, size int64) uint32 {
 	return i
 }
 
+// setMade puts a sparse container into use, whose files are there.
+func (p *places) setMade(i uint32) {
+	p.containers[i].made = true
+	p.enlist(i)
+}
+
 // retire takes a container without blocks out of use: blocks of its file go elsewhere from
 // now on. Its holes count until dropFile.
 func (p *places) retire(i uint32) {
@@ -173,8 +174,8 @@ func (p *places) retire(i uint32) {
 	if at, ok := p.files[c.file]; ok && at == i {
 		delete(p.files, c.file)
 	}
-	p.setIdle(i, false)
 	c.made = false
+	p.enlist(i)
 	p.promised -= wholeBytes(c.size)
 	p.retired += c.holes
 }
@@ -182,10 +183,9 @@ func (p *places) retire(i uint32) {
 // revive takes a retired container into use again, idle.
 func (p *places) revive(i uint32) {
 	c := &p.containers[i]
-	c.made = true
 	p.promised += wholeBytes(c.size)
 	p.retired -= c.holes
-	p.setIdle(i, true)
+	p.setMade(i)
 }
 
 // wholeBytes returns what all blocks of a file of size bytes take in a sparse container.
@@ -198,9 +198,11 @@ func wholeBytes(size int64) int64 {
 func (p *places) dropFile(i uint32) {
 	c := &p.containers[i]
 	p.retired -= c.holes
-	for n := c.first; n < c.first+c.n; n++ {
-		*p.at(n) = entry{}
-	}
+	p.eachPiece(i, func(first uint32) bool {
+		clear(p.span(first))
+		p.shed(first)
+		return true
+	})
 	p.sparse -= c.holes
 	p.holes -= c.holes
 	delete(p.names, c.name)
@@ -210,12 +212,15 @@ func (p *places) dropFile(i uint32) {
 // inherit gives container to the holes of container from, whose files it got: those of whole
 // blocks that both have.
 func (p *places) inherit(to, from uint32) {
-	a, b := &p.containers[from], &p.containers[to]
-	for i := range uint32(keptBlocks(a.size, b.size)) {
-		if p.at(a.first+i).state == stateHole {
-			p.makeHole(b.first+i, shoal.BlockSize)
+	kept := uint32(keptBlocks(p.containers[from].size, p.containers[to].size))
+	p.eachPiece(from, func(first uint32) bool {
+		for n := first; n < first+granule; n++ {
+			if slot := p.slotOf(n); slot < kept && p.at(n).state == stateHole {
+				p.makeHole(p.reach(to, slot), shoal.BlockSize)
+			}
 		}
-	}
+		return true
+	})
 }
 
 // keptBlocks returns how many blocks' room the files of a container keep when they pass from
@@ -225,34 +230,74 @@ func keptBlocks(from, to int64) int64 { return min(from, to) / shoal.BlockSize }
 // makeHole makes a free entry of a sparse container a hole.
 func (p *places) makeHole(n uint32, length int) {
 	*p.at(n) = entry{length: uint32(length), state: stateHole}
-	size := p.occupied(n)
-	p.owner(n).holes += size
-	p.holes += size
-	p.sparse += size
+	p.addHoles(p.owners[n/granule].container, p.occupied(n))
 }
 
 // fill makes a hole a free entry, whose room is given back or taken.
 func (p *places) fill(n uint32) {
 	size := p.occupied(n)
 	*p.at(n) = entry{}
-	p.owner(n).holes -= size
-	p.holes -= size
-	p.sparse -= size
+	p.addHoles(p.owners[n/granule].container, -size)
 }
 
-// setIdle lists a sparse container among those without blocks, or takes it from there.
-func (p *places) setIdle(i uint32, idle bool) {
-	listed := slices.Index(p.idle, i)
-	if idle == (listed >= 0) {
+// addHoles counts bytes of holes that sparse container i got, or, if negative, lost.
+func (p *places) addHoles(i uint32, bytes int64) {
+	c := &p.containers[i]
+	c.holes += bytes
+	p.holes += bytes
+	p.sparse += bytes
+	if c.in == idleChain {
+		p.idleBytes += bytes
+	}
+	p.enlist(i)
+}
+
+// enlist has a sparse container in the chain in which it belongs: idle, holey, or none.
+func (p *places) enlist(i uint32) {
+	c := &p.containers[i]
+	want := noChain
+	switch {
+	case !c.made, c.held > 0:
+	case c.taken == 0:
+		want = idleChain
+	case c.holes > 0:
+		want = holeyChain
+	}
+	if c.in == want {
 		return
 	}
-	if idle {
-		p.idle = append(p.idle, i)
-		p.idleBytes += p.containers[i].holes
-		return
+	if c.in == idleChain {
+		p.idleBytes -= c.holes
 	}
-	p.idle = slices.Delete(p.idle, listed, listed+1)
-	p.idleBytes -= p.containers[i].holes
+	if want == idleChain {
+		p.idleBytes += c.holes
+	}
+	p.chainTo(want, i)
+}
+
+// hold keeps sparse container i, whose files are worked on, out of the chains until letGo.
+func (p *places) hold(i uint32) {
+	p.containers[i].held++
+	p.enlist(i)
+}
+
+// letGo ends a hold.
+func (p *places) letGo(i uint32) {
+	p.containers[i].held--
+	p.enlist(i)
+}
+
+// forgetHoles makes the holes of sparse container i free entries: their room is gone.
+func (p *places) forgetHoles(i uint32) {
+	p.eachPiece(i, func(first uint32) bool {
+		for n := first; n < first+granule; n++ {
+			if p.at(n).state == stateHole {
+				p.fill(n)
+			}
+		}
+		p.shed(first)
+		return true
+	})
 }
 
 // heir returns the idle container whose files suit a file of so many bytes best: its holes
@@ -260,15 +305,23 @@ func (p *places) setIdle(i uint32, idle bool) {
 func (p *places) heir(size int64) (i uint32, ok bool) {
 	i = none
 	best := int64(-1)
-	for _, at := range p.idle {
+	at := p.chains[idleChain].first
+	for range maxHeirs {
+		if at == none {
+			break
+		}
 		c := &p.containers[at]
 		keeps := keptBlocks(c.size, size)
-		if fit := keeps*shoal.BlockSize - max(0, c.size-size); c.made && keeps > 0 && fit >= 0 && fit > best {
+		if fit := keeps*shoal.BlockSize - max(0, c.size-size); c.holes > 0 && keeps > 0 && fit >= 0 && fit > best {
 			i, best, ok = at, fit, true
 		}
+		at = c.next
 	}
 	return i, ok
 }
+
+// maxHeirs is how many idle containers heir looks at: those that have been idle for longest.
+const maxHeirs = 256
 
 // addContainer gives c an index and its entries numbers.
 func (p *places) addContainer(c container) uint32 {
@@ -279,68 +332,28 @@ func (p *places) addContainer(c container) uint32 {
 		i = uint32(len(p.containers))
 		p.containers = append(p.containers, container{})
 	}
-	c.first = p.allocate(c.n)
-	p.containers[i] = c
-	for g := c.first / granule; g < (c.first+c.n+granule-1)/granule; g++ {
-		p.owners[g] = i
+	c.chained = chained{noChain, none, none}
+	if c.head = none; c.packed {
+		g := p.allocate(granules(c.n))
+		p.grow((g + granules(c.n)) * granule)
+		p.own(g, granules(c.n), i)
+		c.first = g * granule
 	}
+	p.containers[i] = c
 	return i
 }
 
+// removeContainer forgets a container without entries in use.
 func (p *places) removeContainer(i uint32) {
-	c := p.containers[i]
-	p.free(run{c.first, wholeGranules(c.n)})
+	if c := p.containers[i]; c.packed {
+		p.release(c.first/granule, granules(c.n))
+	}
 	p.containers[i] = container{}
 	p.unused = append(p.unused, i)
 }
 
-func wholeGranules(n uint32) uint32 { return (n + granule - 1) &^ (granule - 1) }
-
-// allocate returns the first of n consecutive free numbers, a multiple of granule.
-func (p *places) allocate(n uint32) uint32 {
-	n = wholeGranules(n)
-	for i, r := range p.runs {
-		if r.n < n {
-			continue
-		}
-		if r.n == n {
-			p.runs = slices.Delete(p.runs, i, i+1)
-		} else {
-			p.runs[i] = run{r.first + n, r.n - n}
-		}
-		return r.first
-	}
-	first := uint32(len(p.owners)) * granule
-	if last := len(p.runs) - 1; last >= 0 && p.runs[last].first+p.runs[last].n == first {
-		first = p.runs[last].first // what is free at the end is part of it
-		p.runs = p.runs[:last]
-	}
-	for uint32(len(p.owners))*granule < first+n {
-		p.owners = append(p.owners, none)
-	}
-	p.grow(first + n)
-	return first
-}
-
-// free gives numbers back.
-func (p *places) free(r run) {
-	i, _ := slices.BinarySearchFunc(p.runs, r, func(a, b run) int { return int(int64(a.first) - int64(b.first)) })
-	p.runs = slices.Insert(p.runs, i, r)
-	if i+1 < len(p.runs) && p.runs[i].first+p.runs[i].n == p.runs[i+1].first {
-		p.runs[i].n += p.runs[i+1].n
-		p.runs = slices.Delete(p.runs, i+1, i+2)
-	}
-	if i > 0 && p.runs[i-1].first+p.runs[i-1].n == p.runs[i].first {
-		p.runs[i-1].n += p.runs[i].n
-		p.runs = slices.Delete(p.runs, i, i+1)
-	}
-}
-
 // take makes entry n that of a block which is being written.
 func (p *places) take(n uint32, key shoal.Key, length int, dataset uint16, sum shoal.Sum) {
-	if i := p.owners[n/granule]; !p.containers[i].packed {
-		p.setIdle(i, false)
-	}
 	if p.at(n).state == stateHole {
 		p.fill(n)
 	}
@@ -356,6 +369,7 @@ func (p *places) count(n uint32) {
 	p.taken += size
 	if !c.packed {
 		p.sparse += size
+		p.enlist(p.owners[n/granule].container)
 	}
 }
 
@@ -371,8 +385,7 @@ func (p *places) takePacked(c policy.Class, avoid func(uint32) bool) (n uint32, 
 
 // give gives the place of entry n back. That of a sparse block is a hole then.
 func (p *places) give(n uint32) {
-	i := p.owners[n/granule]
-	c := &p.containers[i]
+	c := p.owner(n)
 	size, length := p.occupied(n), p.at(n).length
 	p.taken -= size
 	c.taken--
@@ -383,7 +396,6 @@ func (p *places) give(n uint32) {
 	}
 	p.sparse -= size
 	p.makeHole(n, int(length))
-	p.setIdle(i, c.taken == 0)
 }
 
 // spare returns the bytes that blocks of class c can be given without evicting: free slots,
@@ -407,23 +419,21 @@ func (p *places) spareSparse(limit int64) int64 {
 	return max(0, limit-p.bytes()-p.keptFor(limit)) + int64(len(p.empties))*p.slabBytes + p.idleBytes
 }
 
-// oldHoles returns the holes of the container that was made first, of those in use that are
-// not idle.
-func (p *places) oldHoles() (holes []uint32) {
-	var oldest *container
-	for i := range p.containers {
-		c := &p.containers[i]
-		if !c.packed && c.made && c.taken > 0 && c.holes > 0 && (oldest == nil || c.name < oldest.name) {
-			oldest = c
-		}
-	}
-	if oldest == nil {
+// oldHoles returns holes of the container that has had some for longest, of those in use that
+// are not idle: up to most, or a few more, in the order in which they lie.
+func (p *places) oldHoles(most int) (holes []uint32) {
+	oldest := p.chains[holeyChain].first
+	if oldest == none {
 		return nil
 	}
-	for n := oldest.first; n < oldest.first+oldest.n; n++ {
-		if p.at(n).state == stateHole {
-			holes = append(holes, n)
+	p.eachPiece(oldest, func(first uint32) bool {
+		for n := first; n < first+granule; n++ {
+			if p.at(n).state == stateHole {
+				holes = append(holes, n)
+			}
 		}
-	}
+		return len(holes) < most
+	})
+	slices.SortFunc(holes, func(a, b uint32) int { return cmp.Compare(p.slotOf(a), p.slotOf(b)) })
 	return holes
 }

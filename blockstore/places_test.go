@@ -11,52 +11,44 @@ import (
 	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
-// TestPlacesAllocate compares the numbers that are free with a list of booleans.
-func TestPlacesAllocate(t *testing.T) {
+// TestNumbersAllocate compares the granules that are vacant with a list of booleans.
+func TestNumbersAllocate(t *testing.T) {
 	const seed = 11
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	p := newPlaces(256<<10, 4*pageSize)
+	var s numbers
 	var taken []bool // by granule
-	var live []run
+	type row struct{ first, count uint32 }
+	var live []row
+	mark := func(r row, is bool) {
+		for g := r.first; g < r.first+r.count; g++ {
+			taken[g] = is
+		}
+	}
 	for step := range 20_000 {
 		if len(live) > 0 && rnd.IntN(100) < 48 {
 			i := rnd.IntN(len(live))
-			r := live[i]
+			s.release(live[i].first, live[i].count)
+			mark(live[i], false)
 			live = slices.Delete(live, i, i+1)
-			p.free(r)
-			for g := r.first / granule; g < (r.first+r.n)/granule; g++ {
-				taken[g] = false
-			}
-		} else {
-			n := 1 + rnd.Uint32N(5*granule)
-			r := run{p.allocate(n), wholeGranules(n)}
-			if r.first%granule != 0 {
-				t.Fatalf("seed %d step %d: allocate(%d) = %d, want a multiple of %d", seed, step, n, r.first, granule)
-			}
-			want := firstFit(taken, int(r.n/granule))
-			if got := int(r.first / granule); got != want {
-				t.Fatalf("seed %d step %d: allocate(%d) = granule %d, want %d, the first that fits", seed, step, n, got, want)
-			}
-			for len(taken) < want+int(r.n/granule) {
-				taken = append(taken, false)
-			}
-			for g := want; g < want+int(r.n/granule); g++ {
-				taken[g] = true
-			}
-			live = append(live, r)
+			continue
 		}
-		if got, want := p.runs, freeRuns(taken); !slices.Equal(got, want) || len(p.owners) != len(taken) {
-			t.Fatalf("seed %d step %d: runs %v of %d granules, want %v of %d", seed, step, got, len(p.owners), want, len(taken))
+		count := 1 + rnd.Uint32N(1+rnd.Uint32N(150))
+		r := row{s.allocate(count), count}
+		if want := firstFit(taken, int(count)); int(r.first) != want {
+			t.Fatalf("seed %d step %d: allocate(%d) = %d, want %d, the first that fits", seed, step, count, r.first, want)
 		}
-		if int(p.end()) < len(taken)*granule {
-			t.Fatalf("seed %d step %d: %d entries for %d granules", seed, step, p.end(), len(taken))
+		s.own(r.first, count, 7)
+		taken = append(taken, make([]bool, max(0, int(r.first+count)-len(taken)))...)
+		mark(r, true)
+		live = append(live, r)
+		if len(s.owners) != len(taken) {
+			t.Fatalf("seed %d step %d: %d granules, want %d", seed, step, len(s.owners), len(taken))
 		}
-	}
-	for _, r := range live {
-		p.free(r)
-	}
-	if all := (run{0, uint32(len(taken)) * granule}); len(p.runs) != 1 || p.runs[0] != all {
-		t.Errorf("seed %d: runs after all were freed = %v, want %v", seed, p.runs, all)
+		for g, is := range taken {
+			if owned := s.owners[g].container == 7; owned != is {
+				t.Fatalf("seed %d step %d: granule %d is owned = %v, want %v", seed, step, g, owned, is)
+			}
+		}
 	}
 }
 
@@ -72,21 +64,6 @@ func firstFit(taken []bool, n int) int {
 		}
 	}
 	return len(taken) - free
-}
-
-// freeRuns returns the free granules as runs of numbers.
-func freeRuns(taken []bool) []run {
-	var runs []run
-	for g, is := range taken {
-		switch last := len(runs) - 1; {
-		case is:
-		case g > 0 && !taken[g-1]:
-			runs[last].n += granule
-		default:
-			runs = append(runs, run{uint32(g) * granule, granule})
-		}
-	}
-	return runs
 }
 
 // placesModel is what places must say, kept as plain lists.
@@ -167,12 +144,13 @@ func (m *placesModel) holes() (holes, idle, whole int64) {
 	for _, i := range m.files {
 		c := m.p.containers[i]
 		own, blocks := int64(0), 0
-		for n := c.first; n < c.first+c.n; n++ {
-			size := sparseBytes(shoal.BlockLen(c.size, n-c.first))
+		for slot := range c.n {
+			size := sparseBytes(shoal.BlockLen(c.size, slot))
 			whole += size
-			if _, is := m.at[n]; is {
+			n, ok := m.p.number(i, slot)
+			if _, is := m.at[n]; ok && is {
 				blocks++
-			} else if m.p.at(n).state == stateHole {
+			} else if ok && m.p.at(n).state == stateHole {
 				own += size
 			}
 		}
@@ -184,35 +162,79 @@ func (m *placesModel) holes() (holes, idle, whole int64) {
 	return holes, idle, whole
 }
 
-// checkNumbers checks that every number is one container's or free.
+// checkNumbers checks that every granule is one container's or vacant, and that sparse
+// containers have none without a block or a hole.
 func (m *placesModel) checkNumbers() error {
-	runs := slices.Clone(m.p.runs)
-	for i, c := range m.p.containers {
+	p := m.p
+	owned := make([]bool, len(p.owners))
+	for i, c := range p.containers {
 		if c.n == 0 {
 			continue
 		}
-		runs = append(runs, run{c.first, wholeGranules(c.n)})
-		for n := c.first; n < c.first+c.n; n++ {
-			if m.p.owner(n) != &m.p.containers[i] {
-				return fmt.Errorf("owner(%d) is not container %d of %d entries from %d", n, i, c.n, c.first)
+		for slot := range c.n {
+			n, ok := p.number(uint32(i), slot)
+			if !ok {
+				continue
 			}
-			if _, is := m.at[n]; is != (m.p.at(n).state != stateFree && m.p.at(n).state != stateHole) {
+			owned[n/granule] = true
+			if p.owner(n) != &p.containers[i] || p.slotOf(n) != slot {
+				return fmt.Errorf("number %d is slot %d of %+v, want slot %d of container %d", n, p.slotOf(n), p.owner(n), slot, i)
+			}
+			if _, is := m.at[n]; is != (p.at(n).state != stateFree && p.at(n).state != stateHole) {
 				return fmt.Errorf("entry %d taken = %v, want %v", n, !is, is)
 			}
 		}
-	}
-	slices.SortFunc(runs, func(a, b run) int { return cmp.Compare(a.first, b.first) })
-	next := uint32(0)
-	for _, r := range runs {
-		if r.first != next {
-			return fmt.Errorf("numbers %d and %d: one is of two containers or of none", next, r.first)
+		if err := m.checkPieces(uint32(i)); err != nil {
+			return err
 		}
-		next += r.n
 	}
-	if next != uint32(len(m.p.owners))*granule {
-		return fmt.Errorf("%d numbers, want %d", next, len(m.p.owners)*granule)
+	for g, is := range owned {
+		if (p.owners[g].container != none) != is || (p.vacant[g/64]>>(g%64)&1 == 0) != is {
+			return fmt.Errorf("granule %d is owned by %d, want a container's = %v", g, p.owners[g].container, is)
+		}
 	}
 	return nil
+}
+
+// checkPieces checks that the ring of a container has each of its pieces once, and that it is in
+// the right chain.
+func (m *placesModel) checkPieces(i uint32) error {
+	p, c := m.p, m.p.containers[i]
+	if c.packed {
+		return nil
+	}
+	seen, holes := make(map[uint32]bool), int64(0)
+	err := error(nil)
+	p.eachPiece(i, func(first uint32) bool {
+		name, used := p.owners[first/granule].piece, false
+		for n := first; n < first+granule; n++ {
+			used = used || p.at(n).state != stateFree
+			if p.at(n).state == stateHole {
+				holes += p.occupied(n)
+			}
+		}
+		if seen[name] || !used {
+			err = fmt.Errorf("piece %d of container %d came before = %v, has entries in use = %v", name, i, seen[name], used)
+		}
+		seen[name] = true
+		return err == nil
+	})
+	for at := range p.pieces {
+		if at.container == i && !seen[at.piece] {
+			err = fmt.Errorf("piece %d of container %d is not in its ring", at.piece, i)
+		}
+	}
+	want := noChain
+	switch {
+	case c.taken == 0:
+		want = idleChain
+	case holes > 0:
+		want = holeyChain
+	}
+	if err == nil && (c.in != want || c.holes != holes) {
+		err = fmt.Errorf("container %d of %d blocks is in chain %d with %d bytes of holes, want %d with %d", i, c.taken, c.in, c.holes, want, holes)
+	}
+	return err
 }
 
 // step makes one random change.
@@ -238,7 +260,11 @@ func (m *placesModel) step(rnd *rand.Rand) {
 		m.names++
 		file := shoal.FileID{byte(m.names), byte(m.names >> 8)}
 		size := 1 + rnd.Int64N(rnd.Int64N(200*shoal.BlockSize)+1)
-		m.files = append(m.files, p.addFile(m.names, file, size))
+		i := p.addFile(m.names, file, size)
+		p.setMade(i)
+		m.files = append(m.files, i)
+	case op == 3:
+		m.punch(rnd)
 	case op < 14:
 		for range 8 { // many sizes have no slab
 			m.put(rnd)
@@ -255,14 +281,20 @@ func (m *placesModel) put(rnd *rand.Rand) {
 	n, ok := m.p.takePacked(class, nil)
 	b.bytes = m.p.slotBytes(class)
 	if len(m.files) > 0 && rnd.IntN(2) == 0 {
-		c := m.p.containers[m.files[rnd.IntN(len(m.files))]]
 		if ok {
 			m.p.slabs.Give(uint32(m.p.owner(n).name-1), int(n-m.p.owner(n).first))
 		}
-		i := rnd.Uint32N(c.n)
-		state := m.p.at(c.first + i).state
-		n, ok = c.first+i, state == stateFree || state == stateHole
-		b.length = shoal.BlockLen(c.size, i)
+		at := m.files[rnd.IntN(len(m.files))]
+		c := m.p.containers[at]
+		slot := rnd.Uint32N(c.n)
+		n, ok = m.p.number(at, slot)
+		if ok {
+			state := m.p.at(n).state
+			ok = state == stateFree || state == stateHole
+		} else {
+			n, ok = m.p.reach(at, slot), true
+		}
+		b.length = shoal.BlockLen(c.size, slot)
 		b.bytes = sparseBytes(b.length)
 	}
 	if ok {
@@ -282,27 +314,39 @@ func (m *placesModel) drop(rnd *rand.Rand) {
 	}
 	slices.Sort(used)
 	n := used[rnd.IntN(len(used))]
-	c := *m.p.owner(n)
+	owner := m.p.owners[n/granule].container
 	all := rnd.IntN(8) == 0
-	for i := c.first; i < c.first+c.n; i++ {
-		if _, is := m.at[i]; !is || !all && i != n {
+	for slot := range m.p.containers[owner].n {
+		i, ok := m.p.number(owner, slot)
+		if _, is := m.at[i]; !ok || !is || !all && i != n {
 			continue
 		}
 		delete(m.at, i)
 		m.p.give(i)
-		owner := m.p.owners[i/granule]
-		switch {
-		case m.p.containers[owner].taken > 0:
-		case c.packed:
-			number := uint32(c.name - 1)
-			m.p.clear(number)
-			m.cut = slices.DeleteFunc(m.cut, func(o uint32) bool { return o == number })
-			m.empty = append(m.empty, number)
-		case rnd.IntN(2) == 0:
-			m.p.retire(owner)
-			m.p.dropFile(owner)
-			m.files = slices.DeleteFunc(m.files, func(o uint32) bool { return o == owner })
+	}
+	switch c := m.p.containers[owner]; {
+	case c.taken > 0:
+	case c.packed:
+		number := uint32(c.name - 1)
+		m.p.clear(number)
+		m.cut = slices.DeleteFunc(m.cut, func(o uint32) bool { return o == number })
+		m.empty = append(m.empty, number)
+	case rnd.IntN(2) == 0:
+		m.p.retire(owner)
+		m.p.dropFile(owner)
+		m.files = slices.DeleteFunc(m.files, func(o uint32) bool { return o == owner })
+	}
+}
+
+// punch gives back the room of a few holes.
+func (m *placesModel) punch(rnd *rand.Rand) {
+	holes := m.p.oldHoles(1 + rnd.IntN(20))
+	for i, n := range holes {
+		if i > 0 && m.p.slotOf(n) <= m.p.slotOf(holes[i-1]) {
+			panic("holes are not in order")
 		}
+		m.p.fill(n)
+		m.p.shed(n)
 	}
 }
 

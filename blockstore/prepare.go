@@ -53,14 +53,11 @@ func (d *disk) prepare() (err error) {
 	if err != nil {
 		return explain(d.path, err)
 	}
-	_, err = os.Stat(runningPath(d.path))
-	crashed := err == nil
 	if err := writeFile(runningPath(d.path), ""); err != nil {
 		return explain(d.path, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.crashed = crashed
 	d.first, d.next = boots<<bootShift, boots<<bootShift
 	d.slabBytes = slabBytes
 	d.prepared = true
@@ -92,19 +89,32 @@ func layout(root string, slabBytes int64) (slab int64, boots uint64, err error) 
 		return 0, 0, err
 	}
 	boots++
-	if err := writeFile(bootsPath(root), fmt.Sprintf("%d\n", boots)); err != nil {
+	if err := writeFile(bootsPath(root), bootsLine(boots)); err != nil {
 		return 0, 0, err
 	}
+	return slab, boots, makeFolders(root)
+}
+
+// makeFolders makes those folders of containers that are missing.
+func makeFolders(root string) error {
 	if err := os.MkdirAll(filepath.Join(root, slabsDir), 0o700); err != nil {
-		return 0, 0, err
+		return err
 	}
 	for i := range filesDirs {
 		if err := os.MkdirAll(filepath.Join(root, filesDir, subfolder(i)), 0o700); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
-	return slab, boots, nil
+	return nil
 }
+
+func formatPath(root string) string { return filepath.Join(root, "FORMAT") }
+
+func formatLine(slabBytes int64) string {
+	return fmt.Sprintf("%s%d slab %d\n", formatPrefix, format, slabBytes)
+}
+
+func bootsLine(boots uint64) string { return fmt.Sprintf("%d\n", boots) }
 
 func runningPath(root string) string { return filepath.Join(root, "RUNNING") }
 
@@ -114,18 +124,27 @@ func lockPath(root string) string { return filepath.Join(root, "LOCK") }
 
 func bootsPath(root string) string { return filepath.Join(root, "BOOTS") }
 
-// readBoots returns the number of the last run; 0 when there was none.
+// readBoots returns the number of the last run; 0 when there was none. If the file is lost or
+// torn it is that of the last run that made a container which is there still.
 func readBoots(root string) (boots uint64, err error) {
 	b, err := os.ReadFile(bootsPath(root))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !unreadable(err) {
 		return 0, err
 	}
-	boots, err = strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64-bootShift)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %s: %w; empty the directory", ErrFormat, bootsPath(root), err)
+	said, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64-bootShift)
+	if err == nil {
+		return said, nil
+	}
+	for i := range filesDirs {
+		entries, err := os.ReadDir(filepath.Join(root, filesDir, subfolder(i)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+		for _, e := range entries {
+			if f, ok := parseFile(sparseFile, e.Name()); ok {
+				boots = max(boots, f.name>>bootShift)
+			}
+		}
 	}
 	return boots, nil
 }
@@ -137,12 +156,12 @@ func checkFormat(root string, slabBytes int64) (int64, error) {
 	if err != nil || found > 0 {
 		return found, err
 	}
-	return slabBytes, writeFile(filepath.Join(root, "FORMAT"), fmt.Sprintf("%s%d slab %d\n", formatPrefix, format, slabBytes))
+	return slabBytes, writeFile(formatPath(root), formatLine(slabBytes))
 }
 
 // readFormat is checkFormat without the mark; slab is 0 for an empty directory.
 func readFormat(root string) (slab int64, err error) {
-	path := filepath.Join(root, "FORMAT")
+	path := formatPath(root)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Join(root, "index")); err == nil {

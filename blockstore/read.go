@@ -57,33 +57,38 @@ func (d *disk) openBlock(b block) (*handle, []shoal.Sum, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	sums := d.sums.get(b.key)
+	sums := d.sums.get(b.key, b.sum)
 	if sums == nil {
 		if sums, err = d.readSums(h, b); err != nil {
 			d.handles.release(h)
 			return nil, nil, err
 		}
-		d.sums.put(b.key, sums)
+		d.sums.put(b.key, b.sum, sums)
 	}
 	return h, sums, nil
 }
 
-// readSums reads the record of a block.
+// readSums reads the record of a block, whose file is h.
 func (d *disk) readSums(h *handle, b block) ([]shoal.Sum, error) {
-	buf := make([]byte, recordLen(b.loc.Length))
 	if b.packed {
-		end := b.loc.Offset + packedBytes(b.loc.Length)
-		if err := readFull(h, [][]byte{buf}, end-int64(len(buf)), false); err != nil {
-			return nil, err
-		}
-		return b.check(buf)
+		return b.readRecord(h)
 	}
 	cells, err := d.handles.get(fileName{sumsFile, b.loc.Container})
 	if err != nil {
 		return nil, err
 	}
 	defer d.handles.release(cells)
-	if err := readFull(cells, [][]byte{buf}, cellOffset(b.place.slot+1)-int64(len(buf)), false); err != nil {
+	return b.readRecord(cells)
+}
+
+// readRecord reads the record of a block from its slab or sums file.
+func (b block) readRecord(f file) ([]shoal.Sum, error) {
+	end := cellOffset(b.place.slot + 1)
+	if b.packed {
+		end = b.loc.Offset + packedBytes(b.loc.Length)
+	}
+	buf := make([]byte, recordLen(b.loc.Length))
+	if err := readFull(f, [][]byte{buf}, end-int64(len(buf)), false); err != nil {
 		return nil, err
 	}
 	return b.check(buf)
@@ -106,6 +111,11 @@ func (d *disk) readWhole(b block, p []byte) ([]shoal.Sum, error) {
 		return nil, err
 	}
 	defer d.handles.release(h)
+	return d.readSlot(h, b, p)
+}
+
+// readSlot is readWhole with the slab open.
+func (d *disk) readSlot(h file, b block, p []byte) ([]shoal.Sum, error) {
 	tail, _ := d.tails.Get().(*[]byte)
 	defer d.tails.Put(tail)
 	whole := len(p) &^ (pageSize - 1) // what can be read past the page cache
@@ -183,7 +193,7 @@ func (d *disk) judge(b block, cause error) (again bool, err error) {
 		return false, cause
 	case !d.shows(b):
 		return true, nil
-	case (errors.Is(cause, fs.ErrNotExist) || errors.Is(cause, errRecord)) && d.mayMiss(b):
+	case d.lostByCrash(b, cause):
 		if d.takeMissing(b) {
 			d.log.Info("dropped a block that a crash has lost", "disk", d.path, "key", b.key.String(), "container", b.loc.Container)
 		}
@@ -192,6 +202,9 @@ func (d *disk) judge(b block, cause error) (again bool, err error) {
 		_ = d.blame(cause)
 	}
 	d.takeBad(b, cause)
+	if name, gone := missing(cause); gone {
+		d.dropAll(name)
+	}
 	return false, fmt.Errorf("%w: %w", ErrCorrupt, cause)
 }
 
@@ -200,12 +213,23 @@ func exhausted(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
-// mayMiss reports whether a crash may have lost b: it is of an earlier run, and the last one
-// did not end well.
-func (d *disk) mayMiss(b block) bool {
+// lostByCrash reports whether a power loss may be why b cannot be read: it is of an earlier run,
+// and the last one did not end well. The place of any block may have been used again, and the
+// index not know of it. One that was not synced may never have been written whole; one that was
+// is bad when its record is there and its bytes are not.
+func (d *disk) lostByCrash(b block, cause error) bool {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.crashed && d.places.at(b.n).old
+	crashed := d.crashed
+	d.mu.Unlock()
+	switch past := d.pastOf(b); {
+	case !crashed || past == pastNone:
+		return false
+	case errors.Is(cause, fs.ErrNotExist), errors.Is(cause, errRecord):
+		return true
+	case errors.Is(cause, errSum), errors.Is(cause, errTruncated):
+		return past == pastUnsynced
+	}
+	return false
 }
 
 // A Section is an open block whose chunks are read one by one, not verified: it is for a

@@ -2,9 +2,7 @@ package blockstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,6 +16,7 @@ type Progress struct {
 	Done, Total       int   // containers of a rebuild, or blocks of a check
 	Blocks            int   // found so far by a rebuild, or bad ones by a check
 	Bytes, TotalBytes int64 // of a check
+	Unreadable        int   // places a rebuild could not read: what was there is lost
 }
 
 // rebuildBatch is how many blocks go into the index at once.
@@ -29,7 +28,8 @@ const rebuildWorkers = 8
 // rebuild makes the index anew from what the containers say of themselves, and shows the
 // blocks found. It reads a page for each slot and no block: a block that is not what its
 // record says is found when it is read. Blocks evicted lately may come back: they are what
-// they were. After a crash meanwhile, or when ctx has ended, the next open begins it anew.
+// they were. What cannot be read is lost, and nothing else, unless the disk fails altogether.
+// After a crash meanwhile, or when ctx has ended, the next open begins it anew.
 func (d *disk) rebuild(ctx context.Context) error {
 	if err := writeFile(rebuildPath(d.path), ""); err != nil {
 		return err
@@ -41,30 +41,54 @@ func (d *disk) rebuild(ctx context.Context) error {
 	if _, err := d.index.open(); err != nil {
 		return err
 	}
-	if err := d.datasets.load(); err != nil {
+	d.marking.Lock()
+	d.marked = 0
+	d.marking.Unlock()
+	if err := d.loadDatasets(); err != nil {
 		return err
 	}
-	work, err := d.rebuildWork()
+	r := rebuilder{disk: d, unread: unread{disk: d}}
+	if err := r.run(ctx); err != nil {
+		return fmt.Errorf("rebuild the index of %s: %w", d.path, err)
+	}
+	if d.elsewhere != nil {
+		d.dropTwice()
+	}
+	d.log.Warn("made the cache index from the containers", "disk", d.path,
+		"containers", r.at.Total, "blocks", r.at.Blocks, "unreadable", r.at.Unreadable)
+	return os.Remove(rebuildPath(d.path))
+}
+
+// A rebuilder makes an index anew.
+type rebuilder struct {
+	*disk
+	unread unread
+
+	mu sync.Mutex // guards the field below
+	at Progress
+}
+
+// run does the work on several containers at a time.
+func (r *rebuilder) run(ctx context.Context) error {
+	work, err := r.work()
 	if err != nil {
 		return err
 	}
-	var (
-		group sync.WaitGroup
-		mu    sync.Mutex // guards the variables below
-		errs  []error
-		at    = Progress{Disk: d.path, Total: len(work)}
-	)
+	r.setReady()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r.at = Progress{Disk: r.path, Total: len(work)}
+	var group sync.WaitGroup
 	queue := make(chan func() (int, error))
 	for range rebuildWorkers {
 		group.Go(func() {
 			for do := range queue {
 				blocks, err := do()
-				mu.Lock()
-				at.Done++
-				at.Blocks += blocks
-				errs = append(errs, err)
-				d.progress(at)
-				mu.Unlock()
+				if err != nil {
+					stop(err)
+					continue
+				}
+				r.note(blocks)
 			}
 		})
 	}
@@ -73,113 +97,160 @@ func (d *disk) rebuild(ctx context.Context) error {
 	}
 	close(queue)
 	group.Wait()
-	if err := errors.Join(append(errs, ctx.Err(), d.index.flush())...); err != nil {
-		return fmt.Errorf("rebuild the index of %s: %w", d.path, err)
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
-	if d.elsewhere != nil {
-		d.dropTwice()
+	if err := r.unread.end(); err != nil {
+		return err
 	}
-	d.log.Warn("made the cache index from the containers", "disk", d.path, "containers", at.Total, "blocks", at.Blocks)
-	return os.Remove(rebuildPath(d.path))
+	if err := r.keepDatasets(); err != nil {
+		return err
+	}
+	if !r.crashed { // else a power loss may have torn any block
+		if err := r.markSynced(r.syncs.Add(1)); err != nil {
+			return err
+		}
+	}
+	return r.index.flush()
 }
 
-// rebuildWork returns what is to be done, a call for each container.
-func (d *disk) rebuildWork() (work []func() (int, error), err error) {
-	slabs, err := d.slabFiles()
+// note counts a container that is done.
+func (r *rebuilder) note(blocks int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at.Done++
+	r.at.Blocks += blocks
+	r.at.Unreadable = r.unread.count()
+	r.progress(r.at)
+}
+
+// work returns what is to be done, a call for each container.
+func (r *rebuilder) work() (work []func() (int, error), err error) {
+	slabs, err := r.slabFiles()
 	if err != nil {
 		return nil, err
 	}
 	for number := range slabs {
-		d.places.addSlab(number)
-		work = append(work, func() (int, error) { return d.rebuildSlab(number) })
+		r.places.addSlab(number)
+		work = append(work, func() (int, error) { return r.slab(number) })
 	}
 	for i := range filesDirs {
-		names, err := d.files.List(filepath.Join(d.path, filesDir, subfolder(i)))
+		names, err := r.files.List(filepath.Join(r.path, filesDir, subfolder(i)))
 		if err != nil {
-			return nil, err
+			if err := r.unread.lost(err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		for _, base := range names {
-			if f, ok := parseFile(sparseFile, base); ok && f.kind == sumsFile {
-				work = append(work, func() (int, error) { return d.rebuildFile(f.name) })
+			f, ok := parseFile(sparseFile, base)
+			if ok && f.kind == sumsFile && f.path("") == filepath.Join(filesDir, subfolder(i), base) {
+				work = append(work, func() (int, error) { return r.file(f.name) })
 			}
 		}
 	}
 	return work, nil
 }
 
-// rebuildSlab enters the blocks of a slab. One without a header it can read stays empty.
-func (d *disk) rebuildSlab(number uint32) (blocks int, err error) {
-	h, err := d.handles.get(fileName{slabFile, uint64(number)})
-	if err != nil {
-		return 0, err
+// slab enters the blocks of a slab. One without a header it can read stays empty.
+func (r *rebuilder) slab(number uint32) (blocks int, err error) {
+	name := fileName{slabFile, uint64(number)}
+	h, err := r.handles.get(name)
+	if err != nil { // nor can it be used
+		return 0, r.unread.lost(err)
 	}
-	defer d.handles.release(h)
+	defer r.handles.release(h)
 	head, err := readHeader(h)
+	if err != nil && !damagedContainer(err) {
+		return 0, r.unread.lostAt(name, 0, pageSize, err, func() { r.leaveEmpty(number) })
+	}
 	head.name++
-	d.mu.Lock()
-	ok := err == nil && head.slot > 0 && head.name == uint64(number)+1 && d.addContainer(head, map[uint32]bool{number: true})
+	r.disk.mu.Lock()
+	ok := err == nil && head.slot > 0 && head.name == uint64(number)+1 && r.addContainer(head, map[uint32]bool{number: true})
+	r.disk.mu.Unlock()
 	if !ok {
-		d.places.empties = append(d.places.empties, number)
+		r.leaveEmpty(number)
+		return 0, nil
 	}
-	d.mu.Unlock()
-	if !ok {
-		return 0, unlessDamaged(err)
-	}
-	if err := d.index.setContainer(head); err != nil {
+	if err := r.index.setContainer(head); err != nil {
 		return 0, err
 	}
 	tail := make([]byte, min(head.slot, pageSize))
-	n := (d.slabBytes - slabFirst) / head.slot
+	n := (r.slabBytes - slabFirst) / head.slot
 	found := make([]indexed, 0, n)
 	for i := range n {
 		end := slabFirst + (i+1)*head.slot
 		err := readFull(h, [][]byte{tail}, end-int64(len(tail)), false)
-		if unlessDamaged(err) != nil {
-			return 0, err
+		if err != nil && !damagedContainer(err) {
+			if err := r.unread.lost(fmt.Errorf("slab %08x, slot %d: %w", number, i, err)); err != nil {
+				return 0, err
+			}
+			r.spoil(number, uint32(i))
 		}
-		if r, ok := parseRecord(tail); err == nil && ok {
-			found = append(found, r.indexed(head.name, uint32(i)))
+		if rec, ok := parseRecord(tail); err == nil && ok {
+			found = append(found, rec.indexed(head.name, uint32(i), r.syncs.Load()))
 		}
 	}
-	return d.enter(found)
+	return r.enter(found)
 }
 
-// rebuildFile enters the blocks of a sparse container. One without a header it can read is
-// left for scan to remove.
-func (d *disk) rebuildFile(name uint64) (blocks int, err error) {
-	sums, err := d.handles.get(fileName{sumsFile, name})
+// leaveEmpty makes a slab one that may be cut for any class.
+func (r *rebuilder) leaveEmpty(number uint32) {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	r.places.empties = append(r.places.empties, number)
+}
+
+// spoil takes a slot out of use for this run: it may be the disk's fault that it cannot be read.
+func (r *rebuilder) spoil(number, slot uint32) {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	n := r.places.containers[r.places.slabAt[number]].first + slot
+	*r.places.at(n) = entry{length: 1, state: stateUnusable}
+	r.places.count(n)
+	r.places.slabs.Use(number, int(slot))
+	r.unusable += r.places.occupied(n)
+}
+
+// file enters the blocks of a sparse container. One without a header it can read is left for
+// scan to remove.
+func (r *rebuilder) file(name uint64) (blocks int, err error) {
+	sumsName := fileName{sumsFile, name}
+	sums, err := r.handles.get(sumsName)
 	if err != nil {
-		return 0, err
+		return 0, r.unread.lost(err)
 	}
-	defer d.handles.release(sums)
+	defer r.handles.release(sums)
 	head, err := readHeader(sums)
 	if err != nil || head.slot != 0 || head.name != name || name < 1<<bootShift {
-		return 0, unlessDamaged(err)
+		return 0, r.unread.lost(err)
 	}
-	blocksFile, err := d.handles.get(fileName{sparseFile, name})
+	blocksFile, err := r.handles.get(fileName{sparseFile, name})
 	if err != nil {
-		return 0, unlessDamaged(err)
+		return 0, r.unread.lost(err)
 	}
-	d.handles.release(blocksFile)
-	d.mu.Lock()
-	d.addContainer(head, nil)
-	d.mu.Unlock()
-	if err := d.index.setContainer(head); err != nil {
+	r.handles.release(blocksFile)
+	r.disk.mu.Lock()
+	r.addContainer(head, nil)
+	r.disk.mu.Unlock()
+	if err := r.index.setContainer(head); err != nil {
 		return 0, err
 	}
 	cell := make([]byte, sumsCell)
 	var found []indexed
 	for i := range uint32(max(1, shoal.Blocks(head.size))) {
 		err := readFull(sums, [][]byte{cell}, cellOffset(i), false)
-		if unlessDamaged(err) != nil {
-			return 0, err
+		if err != nil {
+			if err := r.unread.lostAt(sumsName, cellOffset(i), sumsCell, err, nil); err != nil {
+				return 0, err
+			}
+			continue
 		}
-		r, ok := parseRecord(cell)
-		if err == nil && ok && r.key == (shoal.Key{File: head.file, Index: i}) {
-			found = append(found, r.indexed(name, i))
+		if rec, ok := parseRecord(cell); ok && rec.key == (shoal.Key{File: head.file, Index: i}) {
+			found = append(found, rec.indexed(name, i, r.syncs.Load()))
 		}
 	}
-	return d.enter(found)
+	return r.enter(found)
 }
 
 // enter shows blocks that were found in containers, those that are new, and writes the index.
@@ -187,12 +258,17 @@ func (d *disk) enter(found []indexed) (blocks int, err error) {
 	entered := make([]indexed, 0, len(found))
 	d.mu.Lock()
 	for _, e := range found {
-		n, ok := d.placeOf(e)
-		if _, twice := d.table.get(e.key); !ok || twice || d.places.at(n).state != stateFree {
+		i, ok := d.containerFor(e)
+		if _, twice := d.table.get(e.key); !ok || twice {
 			continue // another container may have it too
 		}
+		n := d.places.reach(i, e.slot)
+		if d.places.at(n).state != stateFree {
+			continue
+		}
+		d.datasets.reach(int(e.dataset) + 1)
 		d.places.take(n, e.key, int(e.length), e.dataset, e.sum)
-		d.places.at(n).old = true
+		d.places.at(n).past = pastUnsynced
 		if c := d.places.owner(n); c.packed {
 			d.places.slabs.Use(uint32(c.name-1), int(n-c.first))
 		}
@@ -213,9 +289,10 @@ func (d *disk) enter(found []indexed) (blocks int, err error) {
 }
 
 // indexed returns the index entry of a record found in a slot of a container.
-func (r record) indexed(container uint64, slot uint32) indexed {
+func (r record) indexed(container uint64, slot, syncs uint32) indexed {
 	return indexed{
-		place: place{container, slot}, key: r.key, length: uint32(r.length), dataset: r.dataset, sum: shoal.BlockSum(r.sums),
+		place: place{container, slot}, key: r.key, length: uint32(r.length), dataset: r.dataset, syncs: syncs,
+		sum: shoal.BlockSum(r.sums),
 	}
 }
 
@@ -230,13 +307,4 @@ func readHeader(f file) (header, error) {
 		return header{}, errRecord
 	}
 	return h, nil
-}
-
-// unlessDamaged returns err unless it is one container's that is damaged: there is nothing to
-// be had from it.
-func unlessDamaged(err error) error {
-	if errors.Is(err, errRecord) || errors.Is(err, errTruncated) || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

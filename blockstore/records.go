@@ -15,6 +15,7 @@ import (
 const (
 	blockPrefix     = 'b' // and a place: what block is there
 	containerPrefix = 'c' // and the name of a container, 8 bytes: its header
+	syncedPrefix    = 's' // alone: a varint, how many Syncs had begun when the last began that has ended
 )
 
 // A place is a slot of a container.
@@ -33,6 +34,7 @@ type indexed struct {
 	length  uint32
 	dataset uint16
 	stamp   uint32 // seconds since 1970 when it was put: the order to begin with at open
+	syncs   uint32 // how many Syncs of the disk had begun by then
 	sum     shoal.Sum
 }
 
@@ -50,17 +52,19 @@ func parsePlace(key []byte) (p place, ok bool) {
 	return place{binary.BigEndian.Uint64(key[1:]), binary.BigEndian.Uint32(key[9:])}, true
 }
 
-// appendValue appends the index value of e: its key and block sum, and length, dataset and
-// stamp as varints.
+// appendValue appends the index value of e: its key and block sum, and length, dataset, stamp
+// and syncs as varints.
 func (e indexed) appendValue(b []byte) []byte {
 	b = e.key.AppendTo(b)
 	b = binary.BigEndian.AppendUint32(b, uint32(e.sum))
 	b = binary.AppendUvarint(b, uint64(e.length))
 	b = binary.AppendUvarint(b, uint64(e.dataset))
-	return binary.AppendUvarint(b, uint64(e.stamp))
+	b = binary.AppendUvarint(b, uint64(e.stamp))
+	return binary.AppendUvarint(b, uint64(e.syncs))
 }
 
-// parseIndexed is the inverse of blockKey and appendValue.
+// parseIndexed is the inverse of blockKey and appendValue. An entry without syncs, as earlier
+// agents wrote it, has none.
 func parseIndexed(key, value []byte) (e indexed, ok bool) {
 	if e.place, ok = parsePlace(key); !ok || len(value) < shoal.KeyLen+4 {
 		return indexed{}, false
@@ -68,18 +72,21 @@ func parseIndexed(key, value []byte) (e indexed, ok bool) {
 	e.key, _ = shoal.KeyFrom(value)
 	e.sum = shoal.Sum(binary.BigEndian.Uint32(value[shoal.KeyLen:]))
 	value = value[shoal.KeyLen+4:]
-	var nums [3]uint64
+	var nums [4]uint64
 	for i := range nums {
+		if i == len(nums)-1 && len(value) == 0 {
+			break
+		}
 		v, n := binary.Uvarint(value)
 		if n <= 0 {
 			return indexed{}, false
 		}
 		nums[i], value = v, value[n:]
 	}
-	if nums[0] == 0 || nums[0] > shoal.BlockSize || nums[1] > 1<<16-1 || nums[2] > 1<<32-1 || len(value) > 0 {
+	if nums[0] == 0 || nums[0] > shoal.BlockSize || nums[1] > 1<<16-1 || nums[2] > 1<<32-1 || nums[3] > 1<<32-1 || len(value) > 0 {
 		return indexed{}, false
 	}
-	e.length, e.dataset, e.stamp = uint32(nums[0]), uint16(nums[1]), uint32(nums[2])
+	e.length, e.dataset, e.stamp, e.syncs = uint32(nums[0]), uint16(nums[1]), uint32(nums[2]), uint32(nums[3])
 	return e, true
 }
 

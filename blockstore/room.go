@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
@@ -107,9 +106,13 @@ func (d *disk) takes(a ask) int64 {
 // 65,534 datasets count as of none.
 func (d *disk) datasetNumber(name string) (uint16, error) {
 	d.mu.Lock()
+	err := d.err
 	n, known := d.datasets.numbers[name]
 	known = known && int(n) < d.datasets.saved
 	d.mu.Unlock()
+	if err != nil { // it may be that the names have not been read: they must not be written then
+		return 0, fmt.Errorf("%w: disk %s: %w", errAdmitsNothing, d.path, err)
+	}
 	if known {
 		return n, nil
 	}
@@ -120,7 +123,7 @@ func (d *disk) datasetNumber(name string) (uint16, error) {
 	if !ok {
 		n, ok = d.datasets.enter(name)
 	}
-	names := slices.Clone(d.datasets.names)
+	names := d.datasets.lines()
 	d.mu.Unlock()
 	if !ok {
 		return 0, nil
@@ -213,11 +216,14 @@ func (d *disk) makeSlab(number uint32, c policy.Class) error {
 func (d *disk) writeSlab(h header, fresh bool) error {
 	name := fileName{slabFile, h.name}
 	if fresh {
-		if err := d.files.Create(name.path(d.path), h.size, false); err != nil {
+		if err := d.createSlab(name, h.size); err != nil {
 			return err
 		}
 	}
 	err := d.writeTo(name, [][]byte{h.bytes()}, 0)
+	if _, gone := missing(err); gone && !fresh {
+		err = d.remakeFile(name, h.size, h) // somebody has removed it while it was empty
+	}
 	if err == nil {
 		entry := h
 		entry.name++ // 0 is no container
@@ -248,8 +254,11 @@ func (d *disk) placeSparse(a ask) (n uint32, ok, again bool, err error) {
 		if a.index >= c.n {
 			return 0, false, false, fmt.Errorf("block %v of a file of %d bytes: %w", a.key, c.size, errBeyondFile)
 		}
-		n = c.first + a.index
-		switch state := d.places.at(n).state; {
+		state, has := stateFree, false
+		if n, has = d.places.number(i, a.index); has {
+			state = d.places.at(n).state
+		}
+		switch {
 		case !c.made:
 			d.wait() // for the container
 			return 0, false, true, nil
@@ -273,13 +282,13 @@ func (d *disk) placeSparse(a ask) (n uint32, ok, again bool, err error) {
 		switch {
 		case len(d.places.empties) > 0:
 			return 0, false, true, d.removeSlab()
-		case len(d.places.idle) > 0:
+		case d.places.chains[idleChain].first != none:
 			return 0, false, true, d.removeIdle()
 		}
 		return 0, false, false, nil
 	}
 	if there {
-		return n, true, false, nil
+		return d.places.reach(i, a.index), true, false, nil
 	}
 	if int64(a.index) >= int64(max(1, shoal.Blocks(a.fileSize))) {
 		return 0, false, false, fmt.Errorf("block %v of a file of %d bytes: %w", a.key, a.fileSize, errBeyondFile)
@@ -309,8 +318,10 @@ func (d *disk) makeFile(a ask, heir uint32) error {
 	} else {
 		err = d.writeFile(h)
 	}
+	again := false
 	if err != nil {
 		d.removeFiles(name, old.name)
+		again = heir != none && d.heirGone(old.name, err)
 	}
 	d.mu.Lock()
 	if err == nil && heir != none {
@@ -320,12 +331,15 @@ func (d *disk) makeFile(a ask, heir uint32) error {
 		d.places.dropFile(heir)
 	}
 	if err == nil {
-		d.places.containers[i].made = true
+		d.places.setMade(i)
 	} else {
 		d.places.retire(i)
 		d.places.dropFile(i)
 	}
 	d.changed.Broadcast()
+	if again {
+		return nil
+	}
 	return err
 }
 
@@ -342,7 +356,7 @@ func (d *disk) removeFiles(names ...uint64) {
 
 // removeIdle removes an idle container. Holds mu, but lets it go meanwhile.
 func (d *disk) removeIdle() error {
-	i := d.places.idle[0]
+	i := d.places.chains[idleChain].first
 	d.places.retire(i)
 	d.mu.Unlock()
 	err := d.removeFile(i)
@@ -377,10 +391,10 @@ func (d *disk) removeSlab() error {
 	d.places.empties = d.places.empties[:last]
 	d.mu.Unlock()
 	name := fileName{slabFile, uint64(number)}
-	d.handles.forget(name)
 	err := d.files.Remove(name.path(d.path))
+	d.handles.forget(name) // its number is used again
 	d.mu.Lock()
-	if err != nil {
+	if !isGone(err) {
 		d.places.empties = append(d.places.empties, number)
 		return err
 	}
@@ -422,7 +436,7 @@ func (d *disk) write(n uint32, p putting) error {
 	if err != nil {
 		return err
 	}
-	return d.index.set(b.indexed())
+	return d.index.set(b.indexed(d.syncs.Load())) // read after the bytes were written: see sync
 }
 
 // writeBytes puts the bytes on disk.

@@ -3,14 +3,16 @@ package blockstore
 import (
 	"errors"
 	"path/filepath"
-
-	"github.com/shoal-mesh/shoal"
 )
 
-// startScan starts the scan, once. Called before anything is put.
+// startScan starts the scan, once, before anything is put; and again when the disk has healed
+// that failed it.
 func (d *disk) startScan() {
-	if d.scanStarted {
+	if d.scanStarted && !d.rescan.Swap(false) {
 		return
+	}
+	if !d.scanStarted && d.crashed {
+		d.mendSlabs()
 	}
 	d.scanStarted = true
 	d.spawn(func(quit <-chan struct{}) { d.scan(quit) })
@@ -21,6 +23,8 @@ func (d *disk) startScan() {
 // missing. It cannot meet a new one: containers of this run have names from first on, and are
 // left alone.
 func (d *disk) scan(quit <-chan struct{}) {
+	d.scanning.Lock() // one after the other
+	defer d.scanning.Unlock()
 	there := make(map[uint64]int) // files of each container
 	removed, failed := 0, false
 	for i := range filesDirs {
@@ -48,8 +52,8 @@ func (d *disk) scan(quit <-chan struct{}) {
 	if !failed {
 		d.dropMissing(there)
 	}
-	if d.crashed {
-		d.findHoles()
+	if d.crashed && (!d.findHoles(quit) || !d.mendFiles(quit)) {
+		return
 	}
 	d.scanned.Store(!failed)
 }
@@ -58,41 +62,6 @@ func (d *disk) scan(quit <-chan struct{}) {
 // is at rest.
 func (d *disk) tidy() bool {
 	return (!d.crashed || d.scanned.Load()) && d.places.holes == 0
-}
-
-// findHoles gives back the room of all places that have no block, in containers of earlier
-// runs: the last one may have come to take a block out of the index, and no further.
-func (d *disk) findHoles() {
-	for i := uint32(0); ; i++ {
-		d.mu.Lock()
-		if int(i) >= len(d.places.containers) {
-			d.mu.Unlock()
-			return
-		}
-		c := d.places.containers[i]
-		var holes []uint32
-		for n := c.first; !c.packed && c.made && c.name < d.first && n < c.first+c.n; n++ {
-			if d.places.at(n).state == stateFree {
-				d.places.makeHole(n, shoal.BlockLen(c.size, n-c.first))
-				holes = append(holes, n)
-			}
-		}
-		idle := len(holes) > 0 && c.taken == 0
-		if idle {
-			d.places.setIdle(i, true)
-			d.places.retire(i)
-		}
-		for _, n := range holes {
-			d.places.at(n).state = stateDeleted // nobody is to use them meanwhile
-		}
-		d.mu.Unlock()
-		switch {
-		case idle:
-			d.failIf(d.removeFile(i))
-		case len(holes) > 0:
-			d.failIf(d.punchHoles(holes))
-		}
-	}
 }
 
 // sweep counts the files of known containers among the names in dir and removes those of
@@ -107,7 +76,7 @@ func (d *disk) sweep(dir string, names []string, there map[uint64]int) (removed 
 		d.mu.Lock()
 		_, known := d.places.names[f.name]
 		d.mu.Unlock()
-		if known {
+		if known && f.path(d.path) == filepath.Join(dir, base) {
 			there[f.name]++
 			continue
 		}

@@ -35,10 +35,13 @@ func (d *disk) scrub(quit <-chan struct{}, bytesPerSec int64, pause time.Duratio
 // scrubPass reads every block once; false when quit was closed.
 func (d *disk) scrubPass(quit <-chan struct{}, bytesPerSec int64) bool {
 	d.scrubbed.update(func(s *ScrubStats) { s.Blocks, s.Bytes = 0, 0 })
-	buf := make([]byte, shoal.BlockSize)
+	buf := *alignedPages(shoal.BlockSize)
 	for blocks, next := d.batch(0); ; blocks, next = d.batch(next) {
 		for _, b := range blocks {
-			bad := d.scrubBlock(b.key, buf)
+			there, bad := d.scrubBlock(b.key, buf)
+			if !there {
+				continue
+			}
 			d.scrubbed.update(func(s *ScrubStats) {
 				s.Blocks++
 				s.Bytes += int64(b.loc.Length)
@@ -59,17 +62,49 @@ func (d *disk) scrubPass(quit <-chan struct{}, bytesPerSec int64) bool {
 }
 
 // scrubBlock reads a block if it is there still, and reports whether it was bad.
-func (d *disk) scrubBlock(key shoal.Key, buf []byte) (bad bool) {
+func (d *disk) scrubBlock(key shoal.Key, buf []byte) (there, bad bool) {
 	b, ok := d.holdQuietly(key)
 	if !ok {
-		return false
+		return false, false
 	}
-	err := d.read(b, buf[:b.loc.Length], 0)
+	defer d.release(b)
+	err := d.readAnew(b, buf[:b.loc.Length])
 	if err != nil {
 		_, err = d.judge(b, err)
 	}
-	d.release(b)
-	return errors.Is(err, ErrCorrupt)
+	return true, errors.Is(err, ErrCorrupt)
+}
+
+// readAnew fills p with the whole block, verified with what the disk says now: nothing of it is
+// taken from memory that can be had from the disk, neither an open file nor sums nor, where it
+// can be gone past, the page cache.
+func (d *disk) readAnew(b block, p []byte) error {
+	f, err := openFile(d.files, d.path, b.file())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if b.packed {
+		_, err := d.readSlot(f, b, p)
+		return err
+	}
+	cells, err := openFile(d.files, d.path, fileName{sumsFile, b.loc.Container})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cells.Close() }()
+	sums, err := b.readRecord(cells)
+	if err != nil {
+		return err
+	}
+	whole := len(p) &^ (pageSize - 1)
+	if err := readFull(f, [][]byte{p[:whole]}, b.loc.Offset, true); err != nil {
+		return err
+	}
+	if err := readFull(f, [][]byte{p[whole:]}, b.loc.Offset+int64(whole), false); err != nil {
+		return err
+	}
+	return verify(b, sums, 0, p)
 }
 
 // holdQuietly is hold of which the policy is not told.

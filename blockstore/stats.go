@@ -3,6 +3,8 @@ package blockstore
 import (
 	"maps"
 	"slices"
+
+	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
 // Stats is a snapshot of a Store's counters. Counts are since Open.
@@ -85,12 +87,13 @@ func (s *Store) Stats() Stats {
 func (d *disk) stats() (DiskStats, []DatasetStats) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	st := DiskStats{
-		Path: d.path, Blocks: d.places.used, Bytes: d.places.taken, ContainerBytes: d.places.bytes(), Slabs: d.places.slabCount, Files: len(d.places.names),
-		CapacityBytes: d.capacity, LimitBytes: d.limit, UnusableBytes: d.unusable, Err: d.err,
-		Scrub: d.scrubbed.get(), Classes: d.places.classStats(),
+	st := DiskStats{Path: d.path, CapacityBytes: d.capacity, LimitBytes: d.limit, Err: d.err, Scrub: d.scrubbed.get()}
+	if !d.ready {
+		return st, nil
 	}
-	st.Scrub.Total = st.Blocks
+	st.Blocks, st.Bytes, st.ContainerBytes = d.places.used, d.places.taken, d.places.bytes()
+	st.Slabs, st.Files, st.Classes = d.places.slabCount, len(d.places.names), d.places.classStats()
+	st.UnusableBytes, st.Scrub.Total = d.unusable, st.Blocks
 	var sets []DatasetStats
 	for i, c := range d.datasets.counts {
 		if c.blocks > 0 || c.quota > 0 {
@@ -102,21 +105,11 @@ func (d *disk) stats() (DiskStats, []DatasetStats) {
 
 // classStats counts the slabs and slots of each class that has any.
 func (p *places) classStats() []ClassStats {
-	counts := make([]ClassStats, p.slabs.Classes())
-	for _, c := range p.containers {
-		if !c.packed {
-			continue
-		}
-		class, _ := p.slabs.ClassOf(int(c.slot / pageSize))
-		counts[class].SlotBytes = c.slot
-		counts[class].Slabs++
-		counts[class].Slots += int(c.n)
-		counts[class].Free += int(c.n - c.taken)
-	}
-	used := counts[:0]
-	for _, c := range counts {
-		if c.Slabs > 0 {
-			used = append(used, c)
+	var used []ClassStats
+	for i := range p.slabs.Classes() {
+		c := policy.Class(i)
+		if n := p.slabs.Count(c); n > 0 {
+			used = append(used, ClassStats{SlotBytes: p.slotBytes(c), Slabs: n, Slots: n * p.slabs.Slots(c), Free: p.slabs.Free(c)})
 		}
 	}
 	return used

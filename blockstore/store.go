@@ -71,7 +71,8 @@ func Open(cfg Config) (*Store, error) {
 			d.startScan()
 			d.wake() // the limit may be lower than it was
 		}
-		s.wg.Go(func() { d.run(s.quit, cfg.FlushInterval, cfg.RetryInterval) })
+		s.wg.Go(func() { d.run(s.quit, cfg.RetryInterval) })
+		s.wg.Go(func() { d.runFlush(s.quit, cfg.FlushInterval) })
 		if cfg.ScrubBytesPerSec > 0 {
 			s.wg.Go(func() { d.scrub(s.quit, cfg.ScrubBytesPerSec, cfg.ScrubPause) })
 		}
@@ -104,7 +105,7 @@ func (s *Store) newDisk(i int) *disk {
 	}
 	d := &disk{
 		path: path, capacity: size, limit: size, high: s.cfg.High, low: s.cfg.Low, slabBytes: slabBytes,
-		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files,
+		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files, freeBytes: s.cfg.free, quit: s.quit,
 		index:   &index{dir: filepath.Join(path, "index"), base: s.cfg.indexFS, cache: s.cache, log: s.cfg.Logger},
 		handles: newHandles(s.cfg.files, path, max(8, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims, pins: s.pins,
 		sums: newSumsCache(sumsKept), datasets: newDatasets(path, quotas), newPolicy: s.cfg.Policy, progress: s.cfg.Progress,
@@ -245,10 +246,11 @@ func (s *Store) WillNeed(key shoal.Key) bool {
 		return false
 	}
 	defer s.calls.Done()
-	d, b, ok := s.find(key)
+	d, b, ok := s.holdBy(key, (*disk).holdQuietly) // held, for its file must not go while it is opened
 	if !ok {
 		return false
 	}
+	defer d.release(b)
 	h, err := d.handles.get(b.file())
 	if err != nil {
 		return true // the read that follows finds out what is wrong
@@ -353,9 +355,12 @@ func (s *Store) with(key shoal.Key, use func(*disk, block) error) error {
 	}
 }
 
-func (s *Store) hold(key shoal.Key) (*disk, block, bool) {
+func (s *Store) hold(key shoal.Key) (*disk, block, bool) { return s.holdBy(key, (*disk).hold) }
+
+// holdBy holds a block by a method of its disk.
+func (s *Store) holdBy(key shoal.Key, hold func(*disk, shoal.Key) (block, bool)) (*disk, block, bool) {
 	for _, d := range s.disks {
-		if b, ok := d.hold(key); ok {
+		if b, ok := hold(d, key); ok {
 			return d, b, true
 		}
 	}

@@ -19,6 +19,7 @@ type sumsCache struct {
 
 type keptSums struct {
 	key  shoal.Key
+	sum  shoal.Sum   // of the block
 	sums []shoal.Sum // read-only
 }
 
@@ -30,12 +31,13 @@ func newSumsCache(limit int) *sumsCache {
 	return c
 }
 
-// get returns the sums of a block, or nil.
-func (c *sumsCache) get(key shoal.Key) []shoal.Sum {
+// get returns the sums of a block, or nil. Those of another block sum are none: a read that began
+// before the block was dropped may have entered what was there then.
+func (c *sumsCache) get(key shoal.Key, sum shoal.Sum) []shoal.Sum {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, ok := c.slots[key]
-	if !ok {
+	if !ok || c.kept[i].sum != sum {
 		return nil
 	}
 	c.order.Touch(i)
@@ -43,10 +45,11 @@ func (c *sumsCache) get(key shoal.Key) []shoal.Sum {
 }
 
 // put keeps the sums of a block that get did not know.
-func (c *sumsCache) put(key shoal.Key, sums []shoal.Sum) {
+func (c *sumsCache) put(key shoal.Key, sum shoal.Sum, sums []shoal.Sum) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.slots[key]; ok {
+	if i, ok := c.slots[key]; ok {
+		c.kept[i].sum, c.kept[i].sums = sum, sums
 		return
 	}
 	if len(c.free) == 0 {
@@ -55,7 +58,7 @@ func (c *sumsCache) put(key shoal.Key, sums []shoal.Sum) {
 	}
 	i := c.free[len(c.free)-1]
 	c.free = c.free[:len(c.free)-1]
-	c.kept[i], c.slots[key] = keptSums{key, sums}, i
+	c.kept[i], c.slots[key] = keptSums{key, sum, sums}, i
 	c.order.Insert(i, policy.Item{})
 }
 
