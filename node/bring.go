@@ -121,7 +121,7 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 	defer watch.Stop()
 
 	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, alive: func() { watch.Reset(limit) }}
-	err := r.peers.Fetch(ctx, from, ft.key, ft.length, ft.next(), s)
+	err := r.peers.Fetch(ctx, from, ft.key, peer.Part{Length: ft.length, First: ft.next()}, s)
 	if errors.Is(err, errBadBlock) {
 		r.stats.badBlocks.Add(1)
 		r.cfg.Logger.Warn("a peer's block is not what its filler announced", "key", ft.key, "path", ft.entry.Path, "from", from)

@@ -32,7 +32,7 @@ type directory interface {
 
 // transfers brings blocks from peers.
 type transfers interface {
-	Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, length, first int, sink peer.Sink) error
+	Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, part peer.Part, sink peer.Sink) error
 }
 
 // sources finds the UFS behind an entry, and is told when a version there is gone.

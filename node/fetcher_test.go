@@ -115,9 +115,9 @@ type peersFunc struct {
 	fetch func(ctx context.Context, from shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error
 }
 
-func (p *peersFunc) Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, _, first int, sink peer.Sink) error {
+func (p *peersFunc) Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, part peer.Part, sink peer.Sink) error {
 	sink.Begin()
-	return p.fetch(ctx, from, key, first, sink)
+	return p.fetch(ctx, from, key, part.First, sink)
 }
 
 // send lands chunks [first, end) of a block in a sink.

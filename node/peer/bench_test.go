@@ -64,7 +64,7 @@ func BenchmarkHostFetch(b *testing.B) {
 			x, y := benchPair(b, s.size)
 			sink := newSized(s.size)
 			for b.Loop() {
-				if err := x.Fetch(b.Context(), y.id(), testKey(0), s.size, 0, sink); err != nil {
+				if err := x.Fetch(b.Context(), y.id(), testKey(0), Part{Length: s.size}, sink); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -75,7 +75,7 @@ func BenchmarkHostFetch(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				sink := newSized(s.size)
 				for pb.Next() {
-					if err := x.Fetch(b.Context(), y.id(), testKey(0), s.size, 0, sink); err != nil {
+					if err := x.Fetch(b.Context(), y.id(), testKey(0), Part{Length: s.size}, sink); err != nil {
 						b.Error(err)
 						return
 					}
@@ -89,7 +89,7 @@ func BenchmarkHostFetch(b *testing.B) {
 func benchPair(b *testing.B, size int) (x, y *node) {
 	x, y = startPair(b, Config{})
 	y.store.put(testKey(0), testData(1, size))
-	if err := x.Fetch(b.Context(), y.id(), testKey(0), size, 0, newSized(size)); err != nil {
+	if err := x.Fetch(b.Context(), y.id(), testKey(0), Part{Length: size}, newSized(size)); err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(size))

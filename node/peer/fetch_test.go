@@ -18,7 +18,7 @@ func TestFetchSizes(t *testing.T) {
 		key, data := testKey(uint32(i)), testData(uint64(i), size)
 		b.store.put(key, data)
 		sink := newBuffer(key, size)
-		if err := a.Fetch(t.Context(), b.id(), key, size, 0, sink); err != nil {
+		if err := a.Fetch(t.Context(), b.id(), key, Part{Length: size}, sink); err != nil {
 			t.Errorf("Fetch of %d bytes = %v, want nil", size, err)
 		}
 		if !bytes.Equal(sink.data, data) || sink.count != shoal.Chunks(size) {
@@ -36,7 +36,7 @@ func TestFetchWhileFilling(t *testing.T) {
 	arrived := make(chan int)
 	sink.arrived = func(i int) { arrived <- i }
 	done := make(chan error, 1)
-	go func() { done <- a.Fetch(context.Background(), b.id(), testKey(0), len(data), 0, sink) }()
+	go func() { done <- a.Fetch(context.Background(), b.id(), testKey(0), Part{Length: len(data)}, sink) }()
 	for i := range shoal.Chunks(len(data)) {
 		filling.landed <- struct{}{}
 		if got := <-arrived; got != i {
@@ -57,10 +57,10 @@ func TestFetchSlowFillerIsNotDead(t *testing.T) {
 	filling := b.store.fill(testKey(0), data)
 	sink := newBuffer(testKey(0), len(data))
 	done := make(chan error, 1)
-	go func() { done <- a.Fetch(context.Background(), b.id(), testKey(0), len(data), 0, sink) }()
+	go func() { done <- a.Fetch(context.Background(), b.id(), testKey(0), Part{Length: len(data)}, sink) }()
 
 	s := raw.open(t, blockProtocol)
-	s.write(t, blockRequest{testKey(0), len(data), 0}.appendTo(nil))
+	s.write(t, blockRequest{testKey(0), Part{len(data), 0, shoal.Chunks(len(data))}}.appendTo(nil))
 	for range 2 * pulses {
 		if got := s.read(t, 1); got[0] != frameAlive {
 			t.Fatalf("frame %d while filling, want %d", got[0], frameAlive)
@@ -79,7 +79,7 @@ func TestFetchResumes(t *testing.T) {
 	sink := newBuffer(testKey(0), len(data))
 	var arrived []int
 	sink.arrived = func(i int) { arrived = append(arrived, i) }
-	if err := a.Fetch(t.Context(), b.id(), testKey(0), len(data), 3, sink); err != nil {
+	if err := a.Fetch(t.Context(), b.id(), testKey(0), Part{Length: len(data), First: 3}, sink); err != nil {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(arrived); got != "[3 4]" {
@@ -87,6 +87,30 @@ func TestFetchResumes(t *testing.T) {
 	}
 	if from := 3 * shoal.ChunkSize; !bytes.Equal(sink.data[from:], data[from:]) {
 		t.Error("Fetch from chunk 3 brought other bytes")
+	}
+}
+
+// A part of a block comes alone, and the stream carries the next request after it.
+func TestFetchPart(t *testing.T) {
+	a, b := startPair(t, Config{})
+	data := testData(1, 8*shoal.ChunkSize)
+	b.store.put(testKey(0), data)
+	for range 2 {
+		sink := newBuffer(testKey(0), len(data))
+		var arrived []int
+		sink.arrived = func(i int) { arrived = append(arrived, i) }
+		if err := a.Fetch(t.Context(), b.id(), testKey(0), Part{Length: len(data), First: 2, End: 4}, sink); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(arrived); got != "[2 3]" {
+			t.Errorf("chunks %s arrived, want [2 3]", got)
+		}
+		if from, to := 2*shoal.ChunkSize, 4*shoal.ChunkSize; !bytes.Equal(sink.data[from:to], data[from:to]) {
+			t.Error("Fetch of chunks 2 and 3 brought other bytes")
+		}
+	}
+	if err := a.Fetch(t.Context(), b.id(), testKey(0), Part{Length: len(data), First: 4, End: 9}, newBuffer(testKey(0), len(data))); err == nil {
+		t.Error("Fetch of chunks 4 to 9 of 8 = nil, want an error")
 	}
 }
 
@@ -124,7 +148,7 @@ func TestFetchErrors(t *testing.T) {
 	var first *stream
 	for _, tt := range tests {
 		sink := newBuffer(tt.key, tt.length)
-		err := a.Fetch(t.Context(), b.id(), tt.key, tt.length, 0, sink)
+		err := a.Fetch(t.Context(), b.id(), tt.key, Part{Length: tt.length}, sink)
 		var remote *RemoteError
 		switch {
 		case errors.As(err, &remote):
@@ -151,12 +175,12 @@ func TestFetchErrors(t *testing.T) {
 func TestFetchRefusesNonsense(t *testing.T) {
 	a, b := startPair(t, Config{})
 	for _, tt := range []struct{ length, first int }{{0, 0}, {-1, 0}, {shoal.BlockSize + 1, 0}, {5, 1}, {5, -1}} {
-		if err := a.Fetch(t.Context(), b.id(), testKey(0), tt.length, tt.first, newBuffer(testKey(0), 5)); err == nil {
+		if err := a.Fetch(t.Context(), b.id(), testKey(0), Part{Length: tt.length, First: tt.first}, newBuffer(testKey(0), 5)); err == nil {
 			t.Errorf("Fetch(length %d, first %d) = nil, want an error", tt.length, tt.first)
 		}
 	}
 	b.store.put(testKey(0), testData(1, 5))
-	if err := a.Fetch(t.Context(), b.id(), testKey(0), 5, 0, newSized(9)); err == nil {
+	if err := a.Fetch(t.Context(), b.id(), testKey(0), Part{Length: 5}, newSized(9)); err == nil {
 		t.Error("Fetch into a sink of another size = nil, want an error")
 	}
 }
@@ -170,14 +194,14 @@ func TestFetchCorrupt(t *testing.T) {
 	bad.sums[1]++
 	b.store.put(testKey(1), data)
 	sink := newBuffer(testKey(0), len(data))
-	err := a.Fetch(t.Context(), b.id(), testKey(0), len(data), 0, sink)
+	err := a.Fetch(t.Context(), b.id(), testKey(0), Part{Length: len(data)}, sink)
 	if !errors.Is(err, errCorrupt) || errors.Is(err, ErrUnreachable) || sink.count != 1 {
 		t.Errorf("Fetch of a corrupt chunk = %v after %d chunks, want %v after 1", err, sink.count, errCorrupt)
 	}
 	if s := a.idle(b, blocks); s != nil {
 		t.Error("the stream of a fetch that was given up was kept")
 	}
-	if err := a.Fetch(t.Context(), b.id(), testKey(1), len(data), 0, newBuffer(testKey(1), len(data))); err != nil {
+	if err := a.Fetch(t.Context(), b.id(), testKey(1), Part{Length: len(data)}, newBuffer(testKey(1), len(data))); err != nil {
 		t.Errorf("the next Fetch = %v, want nil", err)
 	}
 }
@@ -192,13 +216,13 @@ func TestFetchCanceled(t *testing.T) {
 	released := make(chan struct{})
 	b.store.onClose = func() { close(released) }
 	done := make(chan error, 1)
-	go func() { done <- a.Fetch(ctx, b.id(), testKey(0), len(data), 0, sink) }()
+	go func() { done <- a.Fetch(ctx, b.id(), testKey(0), Part{Length: len(data)}, sink) }()
 	filling.landed <- struct{}{}
 	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("canceled Fetch = %v, want %v", err, context.Canceled)
 	}
 	<-released // the other end notices, though its filler never goes on
-	if err := a.Fetch(ctx, b.id(), testKey(0), len(data), 0, sink); !errors.Is(err, context.Canceled) {
+	if err := a.Fetch(ctx, b.id(), testKey(0), Part{Length: len(data)}, sink); !errors.Is(err, context.Canceled) {
 		t.Errorf("Fetch with a canceled context = %v, want %v", err, context.Canceled)
 	}
 }
@@ -219,7 +243,7 @@ func TestFetchCanceledIsNoticedAtOnce(t *testing.T) {
 		return nil
 	}
 	fetch := func(ctx context.Context, i uint32) error {
-		return a.Fetch(ctx, b.id(), testKey(i), len(data), 0, newBuffer(testKey(i), len(data)))
+		return a.Fetch(ctx, b.id(), testKey(i), Part{Length: len(data)}, newBuffer(testKey(i), len(data)))
 	}
 	for range 3 { // on a stream that has carried requests before, too
 		if err := fetch(t.Context(), 1); err != nil {
@@ -254,7 +278,7 @@ func TestFetchQueues(t *testing.T) {
 	reading := make(chan struct{}, n)
 	b.store.Fault = func(shoal.Key, int) error { reading <- struct{}{}; return nil }
 	fetch := func(ctx context.Context, i uint32) error {
-		return a.Fetch(ctx, b.id(), testKey(i), len(data), 0, newBuffer(testKey(i), len(data)))
+		return a.Fetch(ctx, b.id(), testKey(i), Part{Length: len(data)}, newBuffer(testKey(i), len(data)))
 	}
 	filling := make([]*block, n)
 	done := make(chan error, n)
@@ -316,10 +340,10 @@ func TestFetchBusy(t *testing.T) {
 		return nil
 	}
 	go func() {
-		done <- a.Fetch(context.Background(), b.id(), testKey(0), len(data), 0, newBuffer(testKey(0), len(data)))
+		done <- a.Fetch(context.Background(), b.id(), testKey(0), Part{Length: len(data)}, newBuffer(testKey(0), len(data)))
 	}()
 	<-opened
-	if err := a.Fetch(t.Context(), b.id(), testKey(1), len(data), 0, newBuffer(testKey(1), len(data))); !errors.Is(err, ErrBusy) {
+	if err := a.Fetch(t.Context(), b.id(), testKey(1), Part{Length: len(data)}, newBuffer(testKey(1), len(data))); !errors.Is(err, ErrBusy) {
 		t.Errorf("a second Fetch = %v, want %v", err, ErrBusy)
 	}
 	close(filling.landed)
@@ -337,7 +361,7 @@ func TestFetchStalled(t *testing.T) {
 	a := startNode(t, Config{StallTimeout: stallForTest})
 	mute := listenRaw(t, a)
 	go mute.answer(t, blockProtocol, nil)
-	err := a.Fetch(t.Context(), mute.id(), testKey(0), 100, 0, newBuffer(testKey(0), 100))
+	err := a.Fetch(t.Context(), mute.id(), testKey(0), Part{Length: 100}, newBuffer(testKey(0), 100))
 	if !errors.Is(err, ErrUnreachable) || !errors.Is(err, errStalled) {
 		t.Errorf("Fetch from a mute peer = %v, want %v", err, errStalled)
 	}

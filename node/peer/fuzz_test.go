@@ -44,9 +44,9 @@ func scripted(data []byte, proto int) *stream {
 }
 
 func FuzzBlockRequest(f *testing.F) {
-	f.Add(blockRequest{testKey(3), shoal.BlockSize, maxChunks - 1}.appendTo(nil))
-	f.Add(blockRequest{testKey(3), 1, 0}.appendTo(nil))
-	f.Add(blockRequest{testKey(3), 1, 1}.appendTo(nil))
+	f.Add(blockRequest{testKey(3), Part{shoal.BlockSize, maxChunks - 1, maxChunks}}.appendTo(nil))
+	f.Add(blockRequest{testKey(3), Part{1, 0, 1}}.appendTo(nil))
+	f.Add(blockRequest{testKey(3), Part{1, 1, 1}}.appendTo(nil))
 	f.Add(make([]byte, blockRequestLen))
 	f.Add([]byte{1, 2, 3})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -97,7 +97,7 @@ func FuzzBlockAnswer(f *testing.F) {
 	f.Add([]byte{frameLength})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		sink := &counted{sized: newSized(length)}
-		n, fate, err := scripted(data, blocks).fetch(blockRequest{testKey(0), length, 0}, sink)
+		n, fate, err := scripted(data, blocks).fetch(blockRequest{testKey(0), Part{length, 0, shoal.Chunks(length)}}, sink)
 		if n > len(data) || err == nil && (fate != answered || sink.count != 2 || n != length) {
 			t.Errorf("fetch(%d bytes) = %d, %v, %v after %d chunks", len(data), n, fate, err, sink.count)
 		}
@@ -119,8 +119,8 @@ func (c *counted) Arrived(int, shoal.Sum) error {
 
 // Whatever a peer asks: no panic, and all that is answered are whole frames.
 func FuzzRequests(f *testing.F) {
-	f.Add(true, append(blockRequest{testKey(0), 100, 0}.appendTo(nil), blockRequest{testKey(1), 5, 0}.appendTo(nil)...))
-	f.Add(true, blockRequest{testKey(0), 99, 0}.appendTo(nil))
+	f.Add(true, append(blockRequest{testKey(0), Part{100, 0, 1}}.appendTo(nil), blockRequest{testKey(1), Part{5, 0, 1}}.appendTo(nil)...))
+	f.Add(true, blockRequest{testKey(0), Part{99, 0, 1}}.appendTo(nil))
 	f.Add(true, []byte("short"))
 	f.Add(false, []byte{0, 0, 0, 1, 'x', 0, 0, 0, 0})
 	f.Add(false, []byte{0, 0, 0, 1})

@@ -67,7 +67,7 @@ func TestHostCutsOffRemovedMember(t *testing.T) {
 	sink := newBuffer(testKey(0), len(data))
 	sink.arrived = func(int) { b.SetMembers(nil) }
 	done := make(chan error, 1)
-	go func() { done <- a.Fetch(context.Background(), b.id(), testKey(0), len(data), 0, sink) }()
+	go func() { done <- a.Fetch(context.Background(), b.id(), testKey(0), Part{Length: len(data)}, sink) }()
 	filling.landed <- struct{}{}
 	if err := <-done; !errors.Is(err, ErrUnreachable) {
 		t.Errorf("Fetch across the removal = %v, want %v", err, ErrUnreachable)
@@ -185,7 +185,7 @@ func TestHostManyAtOnce(t *testing.T) {
 				wg.Go(func() {
 					for range 10 {
 						sink := newBuffer(testKey(0), size)
-						if err := n.Fetch(t.Context(), to.id(), testKey(0), size, 0, sink); err != nil {
+						if err := n.Fetch(t.Context(), to.id(), testKey(0), Part{Length: size}, sink); err != nil {
 							t.Error(err)
 						}
 						if answer, err := n.Call(t.Context(), to.id(), data[:999]); err != nil || string(answer) != string(data[:999]) {

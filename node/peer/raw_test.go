@@ -163,8 +163,8 @@ func newGarbage(n int) []byte {
 func TestHostDropsGarbageRequests(t *testing.T) {
 	host, good := startPair(t, Config{StallTimeout: stallForTest})
 	raw := dialRaw(t, host, good)
-	tooLong := blockRequest{testKey(0), shoal.BlockSize + 1, 0}.appendTo(nil)
-	beyond := blockRequest{testKey(0), 100, 1}.appendTo(nil)
+	tooLong := blockRequest{testKey(0), Part{shoal.BlockSize + 1, 0, shoal.Chunks(shoal.BlockSize + 1)}}.appendTo(nil)
+	beyond := blockRequest{testKey(0), Part{100, 1, 2}}.appendTo(nil)
 	tests := []struct {
 		name, proto string
 		data        []byte
@@ -274,7 +274,7 @@ func TestHostDropsGarbageAnswers(t *testing.T) {
 			if tt.proto == callProtocol {
 				_, err = a.Call(t.Context(), liar.id(), nil)
 			} else {
-				err = a.Fetch(t.Context(), liar.id(), testKey(0), 100, 0, newBuffer(testKey(0), 100))
+				err = a.Fetch(t.Context(), liar.id(), testKey(0), Part{Length: 100}, newBuffer(testKey(0), 100))
 			}
 			if !errors.Is(err, ErrUnreachable) || !errors.Is(err, errGarbage) {
 				t.Errorf("%s: %v, want %v", tt.name, err, errGarbage)

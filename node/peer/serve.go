@@ -108,12 +108,12 @@ func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
 	if err != nil {
 		return l.refuse(err)
 	}
-	if b.Length() != r.length {
+	if b.Length() != r.Length {
 		err = ErrLength
 	}
-	for i := r.first; err == nil && i < shoal.Chunks(r.length); i++ {
+	for i := r.First; err == nil && i < r.End; i++ {
 		var lost error
-		if lost, err = h.serveChunk(ctx, l, b, r.length, i); lost != nil {
+		if lost, err = h.serveChunk(ctx, l, b, r.Length, i); lost != nil {
 			_ = b.Close()
 			return lost
 		}

@@ -18,9 +18,9 @@ import (
 //	               answer   frameAnswer length u32, then length bytes
 //	                        | frameFailed length u16, then text | frameBusy
 //
-//	blockProtocol  request  key [20], length u32 of the whole block, first chunk u32
+//	blockProtocol  request  key [20], length u32 of the whole block, first chunk u16, last chunk + 1 u16
 //	               answer   (frameChunks n u8, n sums u32, the bytes of the next n chunks)...
-//	                        until the last chunk of the block
+//	                        until the last chunk asked for
 //	                        | frameFailed length u16, then text, also between chunks
 //	                        | frameAbsent | frameLength | frameBusy
 //
@@ -51,21 +51,22 @@ const (
 // errGarbage says that the other end does not speak the protocol. The stream is lost.
 var errGarbage = errors.New("protocol broken")
 
-// A blockRequest asks for the chunks of a block from first to the last.
+// A blockRequest asks for a part of a block.
 type blockRequest struct {
-	key           shoal.Key
-	length, first int
+	key shoal.Key
+	Part
 }
 
-// valid reports whether there is such a chunk.
-func (r blockRequest) valid() bool {
-	return r.length > 0 && r.length <= shoal.BlockSize && r.first >= 0 && r.first < shoal.Chunks(r.length)
+// valid reports whether there are such chunks.
+func (p Part) valid() bool {
+	return p.Length > 0 && p.Length <= shoal.BlockSize && p.First >= 0 && p.First < p.End && p.End <= shoal.Chunks(p.Length)
 }
 
 func (r blockRequest) appendTo(b []byte) []byte {
 	b = r.key.AppendTo(b)
-	b = binary.BigEndian.AppendUint32(b, uint32(r.length))
-	return binary.BigEndian.AppendUint32(b, uint32(r.first))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.Length))
+	b = binary.BigEndian.AppendUint16(b, uint16(r.First))
+	return binary.BigEndian.AppendUint16(b, uint16(r.End))
 }
 
 // parseBlockRequest decodes the blockRequestLen bytes of b.
@@ -74,13 +75,12 @@ func parseBlockRequest(b []byte) (blockRequest, error) {
 	if !ok || len(b) != blockRequestLen {
 		return blockRequest{}, errGarbage
 	}
-	length, first := binary.BigEndian.Uint32(b[shoal.KeyLen:]), binary.BigEndian.Uint32(b[shoal.KeyLen+4:])
-	if length > shoal.BlockSize || first >= maxChunks {
-		return blockRequest{}, fmt.Errorf("%w: chunk %d of a block of %d bytes", errGarbage, first, length)
-	}
-	r := blockRequest{key, int(length), int(first)}
+	b = b[shoal.KeyLen:]
+	r := blockRequest{key, Part{
+		Length: int(binary.BigEndian.Uint32(b)), First: int(binary.BigEndian.Uint16(b[4:])), End: int(binary.BigEndian.Uint16(b[6:])),
+	}}
 	if !r.valid() {
-		return blockRequest{}, fmt.Errorf("%w: chunk %d of a block of %d bytes", errGarbage, first, length)
+		return blockRequest{}, fmt.Errorf("%w: chunks %d to %d of a block of %d bytes", errGarbage, r.First, r.End, r.Length)
 	}
 	return r, nil
 }
