@@ -84,8 +84,9 @@ func (d *disk) auditFiles(r *Report) error {
 	if err != nil {
 		return err
 	}
+	most := d.mostSlabs(len(slabs))
 	for _, base := range slabs {
-		if f, ok := parseFile(slabFile, base); !ok || f.path("") != filepath.Join(slabsDir, base) {
+		if f, ok := parseFile(slabFile, base); !ok || f.name >= most || f.path("") != filepath.Join(slabsDir, base) {
 			r.Leftovers = append(r.Leftovers, filepath.Join(slabsDir, base))
 		}
 	}

@@ -4,7 +4,7 @@
 // are cut into size classes; larger files have a sparse container each, block i at
 // i*BlockSize. Beside every block is a record with its key and chunk sums. An index per disk
 // (Pebble) says which blocks there are; losing a disk loses only its blocks. In memory a
-// block costs about 53 bytes of pointer-free arrays. See docs/block-store.md.
+// block costs about 54 bytes of pointer-free arrays. See docs/block-store.md.
 //
 // How a block comes and goes:
 //
@@ -13,7 +13,10 @@
 //     blocks up ahead of need, and moves others together where a size class lacks a slab.
 //  2. ReadAt and Section find it in memory, hold its place, and check every chunk they touch
 //     before they hand out a byte of it.
-//  3. Eviction hides the block first, then deletes its index entry, then gives its place
+//  3. What goes when there is no room, the policy says: the replica that saves least (package
+//     policy). One that the mesh relies on goes only when its home has agreed; that is asked
+//     for ahead of need (Config.Resign, SetStanding).
+//  4. Eviction hides the block first, then deletes its index entry, then gives its place
 //     back, once nobody reads it.
 //
 // Nothing is synced per block: a cache may lose its tail. But when Put returns, the kernel
@@ -68,17 +71,28 @@ type Disk struct {
 	SizeBytes int64
 }
 
+// A Gone is a block that is not here any more.
+type Gone struct {
+	Key  shoal.Key
+	Idle time.Duration // since it was read last, to an eighth of a second
+}
+
 // Config holds the settings of a Store. A zero field means its default.
 type Config struct {
 	// Disks are the cache directories. At least one, each path once.
 	Disks []Disk
-	// Policy makes the policy of one disk. Default: LRU.
-	Policy func() policy.Policy
-	// OnEvict is told the keys of blocks that went other than by Remove: evicted, found
+	// Rules say how the blocks of a dataset are weighed when some must go. Default: LRU for
+	// all, without classes.
+	Rules func(dataset string) policy.Rules
+	// Resign asks the homes of blocks whether their replicas here may go. It is called without
+	// locks for keepers' replicas of datasets with classes, ahead of need; SetStanding answers.
+	// It must not wait for that. Default: none, all may go.
+	Resign func(keys []shoal.Key)
+	// OnEvict is told of blocks that went other than by Remove: evicted, found
 	// corrupt or missing. It is called without locks, from any goroutine, once per loss of
 	// a block. A Put of one of these keys waits until it has returned, so it must not put
 	// or remove one of them itself. Default: none.
-	OnEvict func(keys []shoal.Key)
+	OnEvict func(gone []Gone)
 	// High and Low are the shares of a disk's limit at which eviction in the background
 	// starts and stops. Default 0.98 and 0.97; 0 < Low <= High <= 1.
 	High, Low float64
@@ -97,7 +111,7 @@ type Config struct {
 	Progress func(Progress)
 	// OpenFiles bounds the containers' files kept open over all disks. Default 1024.
 	OpenFiles int
-	// IndexCacheBytes bounds the indexes' block cache over all disks. Default 32 MiB.
+	// IndexCacheBytes bounds the indexes' block cache over all disks. Default 8 MiB.
 	IndexCacheBytes int64
 	// FlushInterval is how much of its tail the index may lose in a power loss. Default 1s.
 	FlushInterval time.Duration
@@ -110,14 +124,18 @@ type Config struct {
 	files   fileSystem                      // where containers are kept; tests put faults in between
 	free    func(dir string) (int64, error) // the bytes free there; likewise
 	indexFS vfs.FS                          // where the index is kept; likewise
+	policy  func() policy.Policy            // of one disk; tests listen in
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Policy == nil {
-		c.Policy = func() policy.Policy { return policy.NewLRU() }
+	if c.Rules == nil {
+		c.Rules = func(string) policy.Rules { return policy.Rules{Base: policy.BaseLRU} }
+	}
+	if c.policy == nil {
+		c.policy = weighted
 	}
 	if c.OnEvict == nil {
-		c.OnEvict = func([]shoal.Key) {}
+		c.OnEvict = func([]Gone) {}
 	}
 	if c.Progress == nil {
 		c.Progress = func(Progress) {}
@@ -135,7 +153,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.OpenFiles = 1024
 	}
 	if c.IndexCacheBytes == 0 {
-		c.IndexCacheBytes = 32 << 20
+		c.IndexCacheBytes = 8 << 20
 	}
 	if c.FlushInterval == 0 {
 		c.FlushInterval = time.Second
@@ -156,6 +174,15 @@ func (c Config) withDefaults() (Config, error) {
 		c.indexFS = vfs.Default
 	}
 	return c, c.validate()
+}
+
+// weighted returns the policy of an empty disk.
+func weighted() policy.Policy {
+	w, err := policy.NewWeighted(policy.Config{})
+	if err != nil {
+		panic(err) // its defaults are within its limits
+	}
+	return w
 }
 
 func (c Config) validate() error {

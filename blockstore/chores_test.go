@@ -98,7 +98,7 @@ func TestFlushWhileEvicting(t *testing.T) {
 	cfg := oneDisk(fastDir(t), 1<<20)
 	cfg.SlabBytes = 64 << 10
 	cfg.FlushInterval = time.Millisecond
-	cfg.OnEvict = func([]shoal.Key) {
+	cfg.OnEvict = func([]Gone) {
 		select {
 		case evicting <- struct{}{}:
 		default:

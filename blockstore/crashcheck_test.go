@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,20 +90,12 @@ func (c *crashCheck) read(key shoal.Key) error {
 // settle waits until the account says so many bytes, but not for ever: the room of what is not
 // there is given back in the background.
 func (c *crashCheck) settle(d *disk, what string, want int64, account func() int64) error {
-	late := false
-	timer := time.AfterFunc(20*time.Second, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		late = true
-		d.changed.Broadcast()
+	got := int64(0)
+	settled := waitDisk(d, func(*disk) bool {
+		got = account()
+		return got == want
 	})
-	defer timer.Stop()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for account() != want && !late {
-		d.wait()
-	}
-	if got := account(); got != want {
+	if !settled {
 		return fmt.Errorf("%s take %d bytes by the store's account, want %d", what, got, want)
 	}
 	return nil

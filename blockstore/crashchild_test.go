@@ -40,12 +40,12 @@ type crashTeller struct {
 	disk atomic.Pointer[disk] // nil until the load begins
 }
 
-// policy returns an LRU that tells of the blocks that come, go and move.
-func (t *crashTeller) policy() policy.Policy { return &tellingPolicy{policy.NewLRU(), t} }
+// policy returns a policy that tells of the blocks that come, go and move.
+func (t *crashTeller) policy() policy.Policy { return &tellingPolicy{weighted(), t} }
 
 // evicted is an OnEvict.
-func (t *crashTeller) evicted(keys []shoal.Key) {
-	for _, key := range keys {
+func (t *crashTeller) evicted(went []Gone) {
+	for _, key := range keysOf(went) {
 		t.say("evicted", crashNumber(key))
 	}
 }
@@ -192,7 +192,7 @@ func crashConfig(dir string, t *crashTeller) Config {
 	cfg := oneDisk(dir, crashLimit)
 	cfg.SlabBytes = crashSlab
 	cfg.High, cfg.Low = 0.9, 0.85
-	cfg.Policy, cfg.OnEvict = t.policy, t.evicted
+	cfg.policy, cfg.OnEvict = t.policy, t.evicted
 	cfg.files = faultTeller{teller: t}
 	cfg.FlushInterval, cfg.RetryInterval = 50*time.Millisecond, time.Hour
 	return cfg

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
 // maxDatasets is how many a disk tells apart: the last number is no group, see policy.Group.
@@ -26,6 +28,8 @@ type datasets struct {
 	numbers map[string]uint16
 	counts  []datasetCount
 	saved   int // names that are in the file
+	rules   func(name string) policy.Rules
+	policy  policy.Policy
 }
 
 type datasetCount struct {
@@ -35,17 +39,18 @@ type datasetCount struct {
 	wanted int64 // what a put waits for that exceeds the quota
 
 	refused uint64 // how often there was nothing to give up for it
-	unknown bool   // its name is lost
+	asked   int64  // bytes of replicas whose homes have been asked whether they may go
+	rules   policy.Rules
+	unknown bool // its name is lost
 }
 
-func newDatasets(root string, quotas map[string]int64) *datasets {
-	s := &datasets{path: filepath.Join(root, "DATASETS"), quotas: quotas}
-	s.forget()
-	return s
+func newDatasets(root string, quotas map[string]int64, rules func(string) policy.Rules) *datasets {
+	return &datasets{path: filepath.Join(root, "DATASETS"), quotas: quotas, rules: rules}
 }
 
-// forget makes s as of an empty disk.
-func (s *datasets) forget() {
+// forget makes s as of an empty disk, with a policy that knows nothing.
+func (s *datasets) forget(p policy.Policy) {
+	s.policy = p
 	s.names, s.numbers, s.counts = nil, make(map[string]uint16), nil
 	s.enter("")
 	s.saved = len(s.names)
@@ -59,7 +64,7 @@ func (s *datasets) enter(name string) (number uint16, ok bool) {
 	number = uint16(len(s.names))
 	s.names = append(s.names, name)
 	s.numbers[name] = number
-	s.counts = append(s.counts, datasetCount{quota: s.quotas[name]})
+	s.count(datasetCount{quota: s.quotas[name], rules: s.rules(name)})
 	return number, true
 }
 
@@ -67,7 +72,13 @@ func (s *datasets) enter(name string) (number uint16, ok bool) {
 // another number from then on.
 func (s *datasets) enterUnknown() {
 	s.names = append(s.names, unknownDataset)
-	s.counts = append(s.counts, datasetCount{unknown: true})
+	s.count(datasetCount{unknown: true, rules: s.rules(unknownDataset)})
+}
+
+// count begins to count for the dataset whose name was entered last.
+func (s *datasets) count(c datasetCount) {
+	s.policy.SetRules(policy.Group(len(s.counts)), c.rules)
+	s.counts = append(s.counts, c)
 }
 
 // unknownDataset is what the datasets are called, all of them, whose names are lost.

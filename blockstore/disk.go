@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,9 @@ type disk struct {
 	sums      *sumsCache
 	newPolicy func() policy.Policy
 	progress  func(Progress)
-	onEvict   func([]shoal.Key)
+	onEvict   func([]Gone)
+	resign    func([]shoal.Key)                // asks whether keepers' replicas may go; nil when none has to
+	began     time.Time                        // when ticks began
 	quit      <-chan struct{}                  // closed when the store is
 	elsewhere func(shoal.Key) bool             // whether another disk shows a block
 	spawn     func(func(quit <-chan struct{})) // runs a goroutine that the store waits for
@@ -42,6 +45,7 @@ type disk struct {
 	tails     sync.Pool     // of *[]byte, page-aligned, tailBytes long
 	scratch   sync.Pool     // of *[shoal.ChunkSize]byte
 	evictions atomic.Uint64
+	lastGone  atomic.Uint64 // of these, last replicas
 	moved     atomic.Uint64
 	corrupt   atomic.Uint64
 	scrubbed  scrubProgress
@@ -70,6 +74,8 @@ type disk struct {
 	readers  map[uint32]int          // by entry number
 	demand   map[policy.Class]int64  // bytes wanted without waiting; NoClass is for sparse blocks
 	cutting  map[policy.Class]bool   // a slab is being made for the class
+	classes  [shoal.Classes]Usage    // of visible blocks
+	asked    int64                   // bytes of replicas whose homes have been asked whether they may go
 	unusable int64                   // bytes of places that are not used again by this run
 	closing  uint32                  // the slab that is being emptied; none
 	pass     uint64                  // eviction passes that have ended
@@ -91,6 +97,7 @@ type block struct {
 	place   place
 	packed  bool
 	dataset uint16
+	idle    time.Duration // when it was hidden
 }
 
 // file returns the file the block's bytes are in.
@@ -128,7 +135,8 @@ func (d *disk) hold(key shoal.Key) (block, bool) {
 	if !ok {
 		return block{}, false
 	}
-	d.policy.Touch(n)
+	d.policy.Advance(d.tick())
+	d.policy.Touch(n, hashKey(key))
 	d.readers[n]++
 	return d.block(n), true
 }
@@ -170,6 +178,7 @@ type putting struct {
 	key      shoal.Key
 	fileSize int64 // bytes of the file the block is of
 	dataset  string
+	class    shoal.Class
 	data     []byte
 	sums     []shoal.Sum
 }
@@ -181,9 +190,7 @@ func (d *disk) put(p putting) (err error) {
 		if n, err = d.reserve(p); err != nil {
 			break
 		}
-		err = d.write(n, p)
-		d.settle(n, err == nil)
-		if err == nil {
+		if err = d.write(n, p); err == nil {
 			return nil
 		}
 		if _, ok := missing(err); !ok {
@@ -220,10 +227,19 @@ func (d *disk) show(n uint32) {
 	e := d.places.at(n)
 	e.state = stateVisible
 	d.places.used++
+	d.classes[e.marks.class()].add(d.places.occupied(n))
 	d.table.add(e.key, n)
-	if !d.pins.pinned(e.key) {
-		d.policy.Insert(n, policy.Item{SizeBytes: d.places.occupied(n), Group: policy.Group(e.dataset)})
+	d.policy.Advance(d.tick())
+	d.policy.Insert(n, d.item(n))
+	if d.pins.pinned(e.key) {
+		d.policy.Defer(n)
 	}
+}
+
+// item returns what the policy is told of entry n. Holds mu.
+func (d *disk) item(n uint32) policy.Item {
+	e := d.places.at(n)
+	return policy.Item{SizeBytes: d.places.occupied(n), Group: policy.Group(e.dataset), Class: e.marks.class()}
 }
 
 // repin tells the policy whether it may give a block up, and reports whether it is there.
@@ -234,20 +250,27 @@ func (d *disk) repin(key shoal.Key) (there bool) {
 	if !ok {
 		return false
 	}
-	d.policy.Remove(n)
-	if !d.pins.pinned(key) {
-		d.policy.Insert(n, policy.Item{SizeBytes: d.places.occupied(n), Group: policy.Group(d.places.at(n).dataset)})
+	switch {
+	case d.pins.pinned(key):
+		d.policy.Defer(n)
+	case !d.places.at(n).marks.has(markAsked):
+		d.policy.Touch(n, hashKey(key)) // as if read now: it was wanted until now
+		d.policy.Resume(n)
 	}
 	return true
 }
 
 // hide takes a visible block out of memory; drop does the rest. Holds mu.
-func (d *disk) hide(n uint32) {
+func (d *disk) hide(b *block) {
+	n := b.n
 	e := d.places.at(n)
+	b.idle = time.Duration(d.policy.Idle(n)) * tickLength
 	e.state = stateLeaving
 	d.places.used--
+	d.classes[e.marks.class()].add(-d.places.occupied(n))
 	d.table.remove(e.key)
 	d.policy.Remove(n)
+	d.answered(n)
 	d.sums.forget(e.key)
 }
 

@@ -17,7 +17,7 @@ type entry struct {
 	length  uint32    // bytes, at most BlockSize
 	dataset uint16
 	state   state
-	past    past
+	marks   marks
 }
 
 // A state is how far a block has come.
@@ -41,6 +41,30 @@ const (
 	pastSynced               // it is of an earlier run, and was durable: at most its place was used again
 	pastUnsynced             // it is of an earlier run, and may never have been written whole
 )
+
+// marks are what else there is to know of a block: its past, and its replica's standing.
+type marks uint8
+
+const (
+	markPast   marks = 3      // a past
+	markClass  marks = 3 << 2 // a shoal.Class
+	markKeeper marks = 1 << 4 // not to be given up without its home's consent
+	markAsked  marks = 1 << 5 // that has been asked for, and not come yet
+
+	classShift = 2
+)
+
+func (m marks) past() past         { return past(m & markPast) }
+func (m marks) class() shoal.Class { return shoal.Class(m & markClass >> classShift) }
+func (m marks) has(bit marks) bool { return m&bit != 0 }
+
+func marksOf(s shoal.Standing) marks {
+	m := marks(s.Class) << classShift & markClass
+	if s.Keeper {
+		m |= markKeeper
+	}
+	return m
+}
 
 const entriesPerPage = 1 << 12
 

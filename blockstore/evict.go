@@ -59,7 +59,8 @@ func (d *disk) runFlush(quit <-chan struct{}, interval time.Duration) {
 
 // A chore is one thing that makes room.
 type chore struct {
-	victims []block // hidden, their keys claimed
+	asked   []shoal.Key // of replicas that may not go unless their homes agree
+	victims []block     // hidden, their keys claimed
 	busy    <-chan struct{}
 	holes   []uint32 // to punch, of one container
 	idle    uint32   // the sparse container to remove; none
@@ -70,7 +71,7 @@ type chore struct {
 func noChore() chore { return chore{empty: none, idle: none} }
 
 func (c chore) nothing() bool {
-	return len(c.victims) == 0 && c.busy == nil && len(c.holes) == 0 && c.empty == none && c.idle == none && !c.discard
+	return len(c.asked) == 0 && len(c.victims) == 0 && c.busy == nil && len(c.holes) == 0 && c.empty == none && c.idle == none && !c.discard
 }
 
 // evict makes room until what is wanted can be had, or nothing more can be given up.
@@ -108,6 +109,9 @@ func (d *disk) endPass() {
 
 // do does a chore. A slab that could not be emptied is stuck.
 func (d *disk) do(c chore, stuck map[uint32]bool) {
+	if len(c.asked) > 0 {
+		d.resign(c.asked)
+	}
 	switch {
 	case len(c.victims) > 0:
 		d.evictions.Add(uint64(len(c.victims)))
@@ -125,7 +129,7 @@ func (d *disk) do(c chore, stuck map[uint32]bool) {
 		err := d.removeSlab()
 		d.mu.Unlock()
 		d.failIf(err)
-	default:
+	case c.busy != nil:
 		<-c.busy
 	}
 }
@@ -136,6 +140,7 @@ func (d *disk) do(c chore, stuck map[uint32]bool) {
 // moved closer together rather than more blocks given up. A slab is not emptied before there
 // is a place for what is in it, or new blocks of a rare class would go before old ones.
 func (d *disk) chore(stuck map[uint32]bool) chore {
+	d.policy.Advance(d.tick())
 	if over := d.places.bytes() - d.limit; over > 0 {
 		if len(d.places.empties) > 0 {
 			return chore{empty: none, idle: none, discard: true}
@@ -161,6 +166,9 @@ func (d *disk) chore(stuck map[uint32]bool) chore {
 		if c := d.makeRoom(class, missing, stuck); !c.nothing() {
 			return c
 		}
+		if d.asked > 0 {
+			continue // the answers make room
+		}
 		delete(d.demand, class) // there is nothing to be had
 		d.refused[class]++
 	}
@@ -184,12 +192,13 @@ func (d *disk) trimDataset(number uint16) chore {
 	if over == 0 {
 		return noChore()
 	}
-	c := d.pop(func() (uint32, bool) { return d.policy.VictimOf(policy.Group(number)) }, func(_ block, size int64) bool {
+	wait := d.datasets.counts[number].asked >= over
+	c := d.pop(func() (uint32, bool) { return d.policy.VictimOf(policy.Group(number)) }, wait, func(_ block, size int64) bool {
 		over -= size
 		return over <= 0
 	})
 	if c.nothing() {
-		if s := &d.datasets.counts[number]; s.wanted > 0 {
+		if s := &d.datasets.counts[number]; s.wanted > 0 && s.asked == 0 {
 			s.wanted = 0
 			s.refused++
 		}
@@ -212,7 +221,7 @@ func (d *disk) makeRoom(class policy.Class, missing int64, stuck map[uint32]bool
 	}
 	slabs := d.places.slabs
 	gone := make(map[policy.Class]int) // slots
-	c := d.pop(d.policy.Victim, func(b block, size int64) bool {
+	c := d.pop(d.policy.Victim, d.asked >= missing, func(b block, size int64) bool {
 		c, _ := d.places.classOf(b.loc.Length)
 		if !b.packed || c == class {
 			missing -= size // a sparse block's room is the file system's, and so everybody's
@@ -259,20 +268,35 @@ func (d *disk) donor(class policy.Class, stuck map[uint32]bool) (number uint32, 
 
 // pop hides victims until enough says so, as far as a batch goes, and claims their keys. It
 // stops at a block whose key another claims: busy is closed when that one has let go, which
-// does not take long, as a visible block is not being put. Holds mu.
-func (d *disk) pop(victim func() (uint32, bool), enough func(b block, size int64) bool) chore {
+// does not take long, as a visible block is not being put. Victims that may not go unless their
+// homes agree are only asked for; with wait, as enough have been, it stops at these. Holds mu.
+func (d *disk) pop(victim func() (uint32, bool), wait bool, enough func(b block, size int64) bool) chore {
 	c := noChore()
-	for len(c.victims) < evictBatch {
+	for len(c.victims)+len(c.asked) < evictBatch {
 		n, ok := victim()
 		if !ok {
 			break
 		}
 		b := d.block(n)
+		if d.mustAsk(n) {
+			if wait {
+				break
+			}
+			d.ask(n)
+			c.asked = append(c.asked, b.key)
+			if enough(b, d.places.occupied(n)) {
+				break
+			}
+			continue
+		}
 		if c.busy = d.claims.try(b.key); c.busy != nil {
 			break
 		}
 		size := d.places.occupied(n)
-		d.hide(n)
+		if d.places.at(n).marks.class() == shoal.Last {
+			d.lastGone.Add(1)
+		}
+		d.hide(&b)
 		c.victims = append(c.victims, b)
 		if enough(b, size) {
 			break
@@ -284,12 +308,15 @@ func (d *disk) pop(victim func() (uint32, bool), enough func(b block, size int64
 // drop deletes hidden blocks whose keys are claimed: index first, so that no place is used
 // again while the index names the block that was there. Then it tells of them, gives their
 // places back, and releases the claims.
-func (d *disk) drop(gone []block, tell func([]shoal.Key)) {
-	keys, places := make([]shoal.Key, len(gone)), make([]place, len(gone))
+func (d *disk) drop(gone []block, tell func([]Gone)) {
+	keys, places, went := make([]shoal.Key, len(gone)), make([]place, len(gone)), make([]Gone, len(gone))
 	for i, b := range gone {
-		keys[i], places[i] = b.key, b.place
+		keys[i], places[i], went[i] = b.key, b.place, Gone{b.key, b.idle}
 	}
-	if err := d.index.delete(places...); err != nil {
+	d.index.gate.enter()
+	err := d.index.delete(places...)
+	d.index.gate.leave()
+	if err != nil {
 		_ = d.blame(err) // the index is made to fit when the disk heals
 	}
 	d.mu.Lock()
@@ -303,7 +330,7 @@ func (d *disk) drop(gone []block, tell func([]shoal.Key)) {
 		}
 	}
 	d.mu.Unlock()
-	tell(keys)
+	tell(went)
 	d.claims.release(keys...)
 }
 
@@ -316,12 +343,12 @@ func (d *disk) failIf(err error) {
 
 // take drops the block b if it is still the one that is visible, and reports whether it did.
 // tell is called as by drop.
-func (d *disk) take(b block, tell func([]shoal.Key)) bool {
+func (d *disk) take(b block, tell func([]Gone)) bool {
 	return d.takeAnd(b, func() {}, tell)
 }
 
 // takeAnd is take that calls then once the block is hidden, with mu held.
-func (d *disk) takeAnd(b block, then func(), tell func([]shoal.Key)) bool {
+func (d *disk) takeAnd(b block, then func(), tell func([]Gone)) bool {
 	d.claims.wait(b.key)
 	d.mu.Lock()
 	n, ok := d.table.get(b.key)
@@ -330,7 +357,7 @@ func (d *disk) takeAnd(b block, then func(), tell func([]shoal.Key)) bool {
 		d.claims.release(b.key)
 		return false
 	}
-	d.hide(n)
+	d.hide(&b)
 	then()
 	d.mu.Unlock()
 	d.drop([]block{b}, tell)

@@ -42,8 +42,16 @@ type file interface {
 	Punch(off, n int64) error
 	// WillNeed has the kernel read n bytes at off ahead, without waiting for them.
 	WillNeed(off, n int64)
+	stretches
+}
+
+// stretches says where a file may have something.
+type stretches interface {
 	// Size returns the length of the file in bytes.
 	Size() (int64, error)
+	// Data returns the first stretch from off on that may have bytes other than zeros; io.EOF when
+	// there is none.
+	Data(off int64) (from, end int64, err error)
 }
 
 // directBytes is how long a write must be to go past the page cache (docs/direct-io.md).
@@ -259,6 +267,25 @@ func (f *osFile) Punch(off, n int64) error {
 // WillNeed has the kernel read ahead.
 func (f *osFile) WillNeed(off, n int64) {
 	_ = unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED) // advice: nothing depends on it
+}
+
+// Data asks where the file has no hole. Where the file system cannot tell, it may be anywhere.
+func (f *osFile) Data(off int64) (from, end int64, err error) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, 0, err
+	}
+	from, err = unix.Seek(f.fd, off, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) || off >= size {
+		return 0, 0, io.EOF
+	}
+	if err == nil {
+		end, err = unix.Seek(f.fd, from, unix.SEEK_HOLE)
+	}
+	if err != nil {
+		return off, size, nil
+	}
+	return from, end, nil
 }
 
 // Size asks for the file's length.

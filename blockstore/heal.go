@@ -126,99 +126,11 @@ func (d *disk) mendIndex() error {
 	return d.restore()
 }
 
-// restore makes the index hold what is in memory and nothing else.
-func (d *disk) restore() error {
-	var gone []place
-	err := d.index.load(blockPrefix, func(key, value []byte) {
-		e, ok := parseIndexed(key, value)
-		if p, isPlace := parsePlace(key); isPlace && (!ok || !d.stands(e)) {
-			gone = append(gone, p)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if err := d.index.delete(gone...); err != nil {
-		return err
-	}
-	if err := d.restoreContainers(); err != nil {
-		return err
-	}
-	began, err := d.syncFiles() // else the entries written now would be of blocks not yet durable
-	if err != nil {
-		return err
-	}
-	for from := uint32(0); ; {
-		blocks, next := d.batch(from)
-		entries := make([]indexed, len(blocks))
-		for i, b := range blocks {
-			entries[i] = b.indexed(began - 1)
-			if d.pastOf(b) == pastUnsynced {
-				entries[i].syncs = began
-			}
-		}
-		if err := d.index.set(entries...); err != nil {
-			return err
-		}
-		if from = next; from == 0 {
-			return d.index.flush()
-		}
-	}
-}
-
-// stands reports whether the index entry e is that of a visible block.
-func (d *disk) stands(e indexed) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n, ok := d.table.get(e.key)
-	if !ok {
-		return false
-	}
-	c := d.places.owner(n)
-	return c.name == e.container && d.places.slotOf(n) == e.slot
-}
-
 // indexed returns the index entry of a block put now, when so many Syncs have begun.
 func (b block) indexed(syncs uint32) indexed {
 	return indexed{
 		place: b.place, key: b.key, length: uint32(b.loc.Length), dataset: b.dataset, stamp: stamp(), syncs: syncs, sum: b.sum,
 	}
-}
-
-// restoreContainers makes the index hold the containers in memory and no others.
-func (d *disk) restoreContainers() error {
-	d.mu.Lock()
-	known := make(map[uint64]header)
-	for _, c := range d.places.containers {
-		if c.made {
-			h := header{name: c.name, file: c.file, size: c.size}
-			if c.packed {
-				h.slot, h.size = c.slot, d.slabBytes
-			}
-			known[c.name] = h
-		}
-	}
-	d.mu.Unlock()
-	var gone []uint64
-	err := d.index.load(containerPrefix, func(_, value []byte) {
-		if h, ok := parseHeader(value); ok && known[h.name] != h {
-			gone = append(gone, h.name)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	for _, name := range gone {
-		if err := d.index.deleteContainer(name); err != nil {
-			return err
-		}
-	}
-	for _, h := range known {
-		if err := d.index.setContainer(h); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // isGone reports that removing a file succeeded, or that it was not there.

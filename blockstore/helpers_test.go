@@ -81,3 +81,12 @@ func fastDir(t *testing.T) string {
 	}
 	return t.TempDir()
 }
+
+// keysOf returns the keys of blocks that went.
+func keysOf(went []Gone) []shoal.Key {
+	keys := make([]shoal.Key, len(went))
+	for i, g := range went {
+		keys[i] = g.Key
+	}
+	return keys
+}

@@ -14,6 +14,8 @@ import (
 
 // removeFile removes a sparse container that is retired.
 func (d *disk) removeFile(i uint32) error {
+	d.index.gate.enter()
+	defer d.index.gate.leave()
 	d.mu.Lock()
 	name := d.places.containers[i].name
 	d.mu.Unlock()

@@ -21,11 +21,13 @@ import (
 // first error nothing more reaches the disk, which then looks as after a crash, and the
 // index is broken until reopen.
 type index struct {
-	dir   string
-	base  vfs.FS
-	cache *pebble.Cache
-	log   *slog.Logger
-	dirty atomic.Bool // written to since the last flush
+	dir           string
+	base          vfs.FS
+	cache         *pebble.Cache
+	log           *slog.Logger
+	dirty         atomic.Bool // written to since the last flush
+	gate          gate        // for who changes what is in memory as well, but when nobody else can yet
+	writes, wrote func()      // called before and after each write; nil but in tests
 
 	flushing sync.Mutex // held over a flush: who finds nothing dirty knows that it is durable; before mu
 
@@ -205,14 +207,24 @@ func (x *index) move(from []place, to []indexed) error {
 	return x.write(func(b *pebble.Batch) error { return errors.Join(setIn(b, to), deleteIn(b, from)) })
 }
 
-// setContainer enters a container.
-func (x *index) setContainer(h header) error {
-	return x.write(func(b *pebble.Batch) error { return b.Set(containerKey(nil, h.name), h.bytes(), nil) })
+// setContainer enters containers.
+func (x *index) setContainer(heads ...header) error {
+	return x.write(func(b *pebble.Batch) (err error) {
+		for _, h := range heads {
+			err = errors.Join(err, b.Set(containerKey(nil, h.name), h.bytes(), nil))
+		}
+		return err
+	})
 }
 
-// deleteContainer takes a container out.
-func (x *index) deleteContainer(name uint64) error {
-	return x.write(func(b *pebble.Batch) error { return b.Delete(containerKey(nil, name), nil) })
+// deleteContainer takes containers out.
+func (x *index) deleteContainer(names ...uint64) error {
+	return x.write(func(b *pebble.Batch) (err error) {
+		for _, name := range names {
+			err = errors.Join(err, b.Delete(containerKey(nil, name), nil))
+		}
+		return err
+	})
 }
 
 // setSynced notes that all blocks put before so many Syncs had begun are durable. It does not
@@ -233,6 +245,9 @@ func (x *index) synced() (syncs uint32, err error) {
 }
 
 func (x *index) write(fill func(*pebble.Batch) error) (err error) {
+	if x.writes != nil {
+		x.writes()
+	}
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if err := x.brokenLocked(); err != nil {
@@ -248,6 +263,9 @@ func (x *index) write(fill func(*pebble.Batch) error) (err error) {
 		return fmt.Errorf("write index: %w", err)
 	}
 	x.dirty.Store(true) // from here on flush finds it in the log
+	if x.wrote != nil {
+		x.wrote()
+	}
 	return x.fs.frozen()
 }
 

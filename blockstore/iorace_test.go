@@ -168,7 +168,8 @@ func TestMovedWhileTold(t *testing.T) {
 		flip(t, openFlip(t, b.file().path(d.path)), b.loc.Offset, 1)
 	}
 	var told []shoal.Key
-	cfg.OnEvict = func(keys []shoal.Key) {
+	cfg.OnEvict = func(went []Gone) {
+		keys := keysOf(went)
 		if told = append(told, keys...); len(told) == 1 {
 			flipAt(pageKey(0))
 			if err := s.Check(pageKey(0)); !errors.Is(err, ErrCorrupt) {

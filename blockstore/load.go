@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/shoal-mesh/shoal/blockstore/policy"
+	"github.com/shoal-mesh/shoal"
 )
 
 // A loader brings the blocks of an index into memory, ten millions in seconds. What costs is
@@ -63,6 +63,7 @@ func (l *loader) run() error {
 		l.datasets.counts[i].bytes += c.bytes
 	}
 	l.places.used += len(l.order)
+	l.classes[shoal.Last] = Usage{Blocks: len(l.order), Bytes: l.places.taken}
 	for i := range l.places.containers {
 		if c := &l.places.containers[i]; !l.crashed && !c.packed && c.taken == 0 { // else findHoles sees to it
 			l.places.enlist(uint32(i))
@@ -78,7 +79,7 @@ func (l *loader) fillPolicy() {
 		n := uint32(o)
 		e := l.places.at(n)
 		if !l.pins.pinned(e.key) {
-			l.policy.Insert(n, policy.Item{SizeBytes: l.places.occupied(n), Group: policy.Group(e.dataset)})
+			l.policy.Restore(n, l.item(n), tickOf(uint32(o>>32)<<stampShift))
 		}
 	}
 }
@@ -139,7 +140,7 @@ func (l *loader) loadRange(s nameRange) {
 			first, entries, here = l.granule(i, e.slot, at)
 		}
 		n := first + e.slot%granule
-		entries[e.slot%granule] = entry{key: e.key, sum: e.sum, length: e.length, dataset: e.dataset, state: stateVisible, past: before}
+		entries[e.slot%granule] = entry{key: e.key, sum: e.sum, length: e.length, dataset: e.dataset, state: stateVisible, marks: marks(before) | marksOf(shoal.Untold())}
 		took.add(&l.places.containers[i], e)
 		part, c := l.table.split(e.key, n)
 		cells[part] = append(cells[part], c)

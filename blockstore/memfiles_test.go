@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"sync"
@@ -183,6 +184,15 @@ func (f *memFile) Punch(off, n int64) error {
 
 // WillNeed does nothing.
 func (*memFile) WillNeed(int64, int64) {}
+
+// Data returns all from off on.
+func (f *memFile) Data(off int64) (from, end int64, err error) {
+	size, err := f.Size()
+	if err == nil && off >= size {
+		err = io.EOF
+	}
+	return off, size, err
+}
 
 // Size returns the length.
 func (f *memFile) Size() (int64, error) {

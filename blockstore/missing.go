@@ -92,11 +92,12 @@ func (d *disk) hideSome(name fileName, slot uint32) (blocks []block, next uint32
 		if e.state != stateVisible || d.claims.try(e.key) != nil {
 			continue
 		}
-		blocks = append(blocks, d.block(n))
-		if !d.crashed || e.past == pastNone {
+		if !d.crashed || e.marks.past() == pastNone {
 			d.corrupt.Add(1)
 		}
-		d.hide(n)
+		b := d.block(n)
+		d.hide(&b)
+		blocks = append(blocks, b)
 	}
 	return blocks, slot, slot < c.n
 }

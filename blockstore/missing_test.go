@@ -28,7 +28,8 @@ func newRobbed(t *testing.T) *robbed {
 	r := &robbed{t: t, data: make(map[shoal.Key][]byte), told: make(map[shoal.Key]int)}
 	r.cfg = smallConfig(fastDir(t))
 	r.cfg.RetryInterval = time.Hour
-	r.cfg.OnEvict = func(keys []shoal.Key) {
+	r.cfg.OnEvict = func(went []Gone) {
+		keys := keysOf(went)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, key := range keys {

@@ -29,6 +29,8 @@ func (d *disk) emptySlab(number uint32) bool {
 		return false
 	}
 	d.mu.Unlock()
+	d.index.gate.enter()
+	defer d.index.gate.leave()
 	err := d.index.deleteContainer(c.name)
 	if err != nil {
 		_ = d.blame(err) // the index is made to fit when the disk heals
@@ -102,6 +104,8 @@ func (d *disk) finish(moves []move) {
 		return
 	}
 	began, err := d.syncFiles()
+	d.index.gate.enter()
+	defer d.index.gate.leave()
 	for part := range slices.Chunk(moves, rebuildBatch) {
 		if err != nil {
 			break

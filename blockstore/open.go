@@ -48,7 +48,8 @@ func (d *disk) begin() {
 	d.places = newPlaces(d.slabBytes, d.slabBytes/slotsPerSlab)
 	d.table = table{entries: &d.places.entries}
 	d.policy = d.newPolicy()
-	d.datasets.forget()
+	d.datasets.forget(d.policy)
+	d.classes, d.asked = [shoal.Classes]Usage{}, 0
 }
 
 // setReady lets others see what is in memory of the blocks.
@@ -186,7 +187,7 @@ func (d *disk) dropTwice() {
 			twice := d.elsewhere(b.key)
 			d.claims.release(b.key)
 			if twice {
-				d.take(b, func([]shoal.Key) {})
+				d.take(b, func([]Gone) {})
 			}
 		}
 		if next == 0 {
@@ -246,28 +247,36 @@ func (d *disk) slabFiles() (map[uint32]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("disk %s: %w", d.path, err)
 	}
-	slabs := make(map[uint32]bool, len(names))
+	slabs, most := make(map[uint32]bool, len(names)), d.mostSlabs(len(names))
 	for _, base := range names {
-		if f, ok := parseFile(slabFile, base); ok && f.name < maxContainers && f.path("") == filepath.Join(slabsDir, base) {
+		f, ok := parseFile(slabFile, base)
+		switch {
+		case !ok || f.path("") != filepath.Join(slabsDir, base):
+		case f.name >= most:
+			d.log.Error("a file is no slab of this cache", "disk", d.path, "file", f.path(""))
+		default:
 			slabs[uint32(f.name)] = true
 		}
 	}
 	return slabs, nil
 }
 
+// mostSlabs returns what the numbers of slabs are below when there are so many. A new slab has the
+// lowest number that is free. So one with a number far above what the limit has room for is not
+// ours, and to know it would take memory for all below it. The limit may have been higher, though,
+// and is not known offline.
+func (d *disk) mostSlabs(there int) uint64 {
+	n := int64(there)
+	if d.capacity < unlimited {
+		n = max(n, d.capacity/d.slabBytes)
+	}
+	return uint64(min(maxContainers, max(1<<20, 16*n)))
+}
+
 // containerFor returns the index of the container of a block of the index; ok is false when it
 // cannot be there. Holds mu.
 func (d *disk) containerFor(e indexed) (i uint32, ok bool) {
-	i, ok = d.places.names[e.container]
-	if e.container < 1<<bootShift {
-		number := e.container - 1
-		if e.container == 0 || number >= uint64(len(d.places.slabAt)) {
-			return 0, false
-		}
-		i = d.places.slabAt[number]
-		ok = i != none
-	}
-	if !ok || int(e.dataset) >= maxDatasets {
+	if i, ok = d.containerNamed(e.container); !ok || int(e.dataset) >= maxDatasets {
 		return 0, false
 	}
 	c := &d.places.containers[i]
@@ -275,4 +284,17 @@ func (d *disk) containerFor(e indexed) (i uint32, ok bool) {
 		return 0, false
 	}
 	return i, true
+}
+
+// containerNamed returns the index of the container with a name. Holds mu.
+func (d *disk) containerNamed(name uint64) (i uint32, ok bool) {
+	if name >= 1<<bootShift {
+		i, ok = d.places.names[name]
+		return i, ok
+	}
+	if name == 0 || name > uint64(len(d.places.slabAt)) {
+		return 0, false
+	}
+	i = d.places.slabAt[name-1]
+	return i, i != none
 }

@@ -463,7 +463,7 @@ func TestRebuildTornSlot(t *testing.T) {
 			t.Fatal(err)
 		}
 		// As if another block were on its way here: its bytes are, its record is not.
-		if _, err := f.WriteAt(randomBytes(uint64(torn), len(data)/2), b.loc.Offset); err != nil {
+		if _, err := f.WriteAt(randomBytes(uint64(1000+torn), len(data)/2), b.loc.Offset); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Close(); err != nil {

@@ -222,7 +222,7 @@ func TestPinnedBadBlock(t *testing.T) {
 	var told []shoal.Key
 	cfg := oneDisk(fastDir(t), 8*64*pageSize)
 	cfg.SlabBytes = 64 * pageSize
-	cfg.OnEvict = func(keys []shoal.Key) { told = append(told, keys...) }
+	cfg.OnEvict = func(went []Gone) { keys := keysOf(went); told = append(told, keys...) }
 	s := openTest(t, cfg)
 	pins := s.NewPins("test")
 	for i, size := range []int{1000, 30_000} { // packed, sparse

@@ -80,6 +80,14 @@ func (p *places) locate(n uint32) Location {
 	return Location{Container: c.name, Offset: i * c.slot, Length: int(e.length)}
 }
 
+// header returns what the index has to say of a container.
+func (p *places) header(c container) header {
+	if c.packed {
+		return header{name: c.name, slot: c.slot, size: p.slabBytes}
+	}
+	return header{name: c.name, file: c.file, size: c.size}
+}
+
 // occupied returns the bytes that the block of entry n takes.
 func (p *places) occupied(n uint32) int64 {
 	c := p.owner(n)

@@ -175,7 +175,7 @@ func (p *powerLoss) open(t *crashTeller) (*Store, error) {
 	files.before = p.write
 	cfg := oneDisk(p.dir, powerLimit)
 	cfg.SlabBytes, cfg.High, cfg.Low = powerSlab, 0.9, 0.8
-	cfg.Policy, cfg.OnEvict = t.policy, t.evicted
+	cfg.policy, cfg.OnEvict = t.policy, t.evicted
 	cfg.FlushInterval, cfg.RetryInterval = time.Hour, time.Hour
 	cfg.files = files
 	cfg.indexFS = errorfs.Wrap(p.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {

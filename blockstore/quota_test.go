@@ -77,7 +77,8 @@ func TestQuotaHolds(t *testing.T) {
 			var mu sync.Mutex // guards the fields below
 			var over []DatasetStats
 			gone := make(map[shoal.Key]bool)
-			cfg.OnEvict = func(keys []shoal.Key) {
+			cfg.OnEvict = func(went []Gone) {
+				keys := keysOf(went)
 				mu.Lock()
 				defer mu.Unlock()
 				for _, k := range keys {
@@ -144,7 +145,7 @@ func TestQuotaGivesUpItsOwn(t *testing.T) {
 	cfg := oneDisk(fastDir(t), 64<<20)
 	cfg.SlabBytes = 64 * pageSize
 	cfg.Quotas = map[string]int64{"a": room*3*pageSize + pageSize}
-	cfg.OnEvict = func(keys []shoal.Key) { gone = append(gone, keys...) }
+	cfg.OnEvict = func(went []Gone) { keys := keysOf(went); gone = append(gone, keys...) }
 	s := openTest(t, cfg)
 	if _, err := putOf(s, "old", 0, 3000); err != nil {
 		t.Fatal(err)

@@ -103,6 +103,10 @@ func (r *rebuilder) run(ctx context.Context) error {
 	if err := r.unread.end(); err != nil {
 		return err
 	}
+	if r.at.Unreadable < r.unread.n { // folders, when there was nothing else
+		r.at.Unreadable = r.unread.n
+		r.progress(r.at)
+	}
 	if err := r.keepDatasets(); err != nil {
 		return err
 	}
@@ -212,47 +216,6 @@ func (r *rebuilder) spoil(number, slot uint32) {
 	r.unusable += r.places.occupied(n)
 }
 
-// file enters the blocks of a sparse container. One without a header it can read is left for
-// scan to remove.
-func (r *rebuilder) file(name uint64) (blocks int, err error) {
-	sumsName := fileName{sumsFile, name}
-	sums, err := r.handles.get(sumsName)
-	if err != nil {
-		return 0, r.unread.lost(err)
-	}
-	defer r.handles.release(sums)
-	head, err := readHeader(sums)
-	if err != nil || head.slot != 0 || head.name != name || name < 1<<bootShift {
-		return 0, r.unread.lost(err)
-	}
-	blocksFile, err := r.handles.get(fileName{sparseFile, name})
-	if err != nil {
-		return 0, r.unread.lost(err)
-	}
-	r.handles.release(blocksFile)
-	r.disk.mu.Lock()
-	r.addContainer(head, nil)
-	r.disk.mu.Unlock()
-	if err := r.index.setContainer(head); err != nil {
-		return 0, err
-	}
-	cell := make([]byte, sumsCell)
-	var found []indexed
-	for i := range uint32(max(1, shoal.Blocks(head.size))) {
-		err := readFull(sums, [][]byte{cell}, cellOffset(i), false)
-		if err != nil {
-			if err := r.unread.lostAt(sumsName, cellOffset(i), sumsCell, err, nil); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		if rec, ok := parseRecord(cell); ok && rec.key == (shoal.Key{File: head.file, Index: i}) {
-			found = append(found, rec.indexed(name, i, r.syncs.Load()))
-		}
-	}
-	return r.enter(found)
-}
-
 // enter shows blocks that were found in containers, those that are new, and writes the index.
 func (d *disk) enter(found []indexed) (blocks int, err error) {
 	entered := make([]indexed, 0, len(found))
@@ -268,7 +231,7 @@ func (d *disk) enter(found []indexed) (blocks int, err error) {
 		}
 		d.datasets.reach(int(e.dataset) + 1)
 		d.places.take(n, e.key, int(e.length), e.dataset, e.sum)
-		d.places.at(n).past = pastUnsynced
+		d.places.at(n).marks |= marks(pastUnsynced)
 		if c := d.places.owner(n); c.packed {
 			d.places.slabs.Use(uint32(c.name-1), int(n-c.first))
 		}
@@ -280,12 +243,28 @@ func (d *disk) enter(found []indexed) (blocks int, err error) {
 	blocks = len(entered)
 	for len(entered) > 0 {
 		part := entered[:min(rebuildBatch, len(entered))]
-		if err := d.index.set(part...); err != nil {
+		if err := d.setShown(part); err != nil {
 			return 0, err
 		}
 		entered = entered[len(part):]
 	}
 	return blocks, nil
+}
+
+// setShown enters blocks in the index that are visible already. One may have been dropped since:
+// then its entry was deleted before it was there.
+func (d *disk) setShown(blocks []indexed) error {
+	if err := d.index.set(blocks...); err != nil {
+		return err
+	}
+	places := make([]place, len(blocks))
+	for i, b := range blocks {
+		places[i] = b.place
+	}
+	if gone := d.emptyOf(places); len(gone) > 0 {
+		return d.index.delete(gone...)
+	}
+	return nil
 }
 
 // indexed returns the index entry of a record found in a slot of a container.

@@ -16,7 +16,7 @@ var errAdmitsNothing = errors.New("disk admits nothing")
 // An ask is what a put wants of a disk.
 type ask struct {
 	putting
-	class   policy.Class // NoClass for a sparse block
+	size    policy.Class // NoClass for a sparse block
 	index   uint32       // of a sparse block in its file
 	bytes   int64        // that it takes
 	wanted  int64        // that there should be for it: of a new sparse container, for all of it
@@ -26,15 +26,16 @@ type ask struct {
 
 // asking classifies a put. Holds mu.
 func (d *disk) asking(p putting) ask {
-	a := ask{putting: p, class: policy.NoClass, index: p.key.Index, sum: shoal.BlockSum(p.sums)}
+	a := ask{putting: p, size: policy.NoClass, index: p.key.Index}
+	length := shoal.BlockLen(p.fileSize, p.key.Index)
 	if p.fileSize <= shoal.BlockSize {
-		if c, ok := d.places.classOf(len(p.data)); ok {
-			a.class, a.bytes = c, d.places.slotBytes(c)
+		if c, ok := d.places.classOf(length); ok {
+			a.size, a.bytes = c, d.places.slotBytes(c)
 			a.wanted = a.bytes
 			return a
 		}
 	}
-	a.bytes = sparseBytes(len(p.data))
+	a.bytes = sparseBytes(length)
 	a.wanted = a.bytes
 	if whole := wholeBytes(p.fileSize); whole <= d.limit/16 {
 		a.wanted = whole
@@ -52,8 +53,9 @@ func (d *disk) reserve(p putting) (n uint32, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.asking(p)
-	a.dataset = number
-	refusals, wasQuota := uint64(0), false
+	a.dataset, a.sum = number, shoal.BlockSum(p.sums)
+	refusals, wasQuota, since := uint64(0), false, d.pass
+	var until time.Time
 	for waits := 0; ; waits++ {
 		if d.err != nil {
 			return 0, fmt.Errorf("%w: disk %s: %w", errAdmitsNothing, d.path, d.err)
@@ -61,42 +63,52 @@ func (d *disk) reserve(p putting) (n uint32, err error) {
 		n, ok, err := d.place(a)
 		if ok || err != nil {
 			if waits > 0 { // nothing is to be given up for it any more
-				delete(d.demand, a.class)
+				delete(d.demand, a.size)
 				d.datasets.counts[a.dataset].wanted = 0
 			}
 			d.prepareRoom(a)
 			return n, err
 		}
 		quota := d.datasets.over(a.dataset, a.bytes, 1) > 0
-		refused := d.refused[a.class]
+		refused := d.refused[a.size]
 		if quota {
 			refused = d.datasets.counts[a.dataset].refused
 		}
-		hopeless := waits > 0 && quota == wasQuota && refused > refusals || waits > patience
+		hopeless := waits > 0 && quota == wasQuota && refused > refusals || d.pass-since > patience
+		if waits == 1 && d.asked > 0 {
+			defer time.AfterFunc(consentWait, d.changed.Broadcast).Stop()
+			until = time.Now().Add(consentWait)
+		}
+		hopeless = hopeless || !until.IsZero() && time.Now().After(until)
 		switch {
 		case quota && (hopeless || !d.datasets.want(a.dataset, a.bytes)):
 			return 0, fmt.Errorf("disk %s: %w: %w", d.path, errQuota, ErrFull)
 		case quota:
 		case hopeless && a.wanted > a.bytes:
-			a.wanted, waits = a.bytes, -1 // then just for this block
+			a.wanted, waits, since = a.bytes, -1, d.pass // then just for this block
 			continue
 		case hopeless || d.takes(a) > d.limit:
 			return 0, fmt.Errorf("disk %s of %d bytes: %w", d.path, d.limit, ErrFull)
 		default:
-			d.demand[a.class] = max(d.demand[a.class], a.wanted)
+			d.demand[a.size] = max(d.demand[a.size], a.wanted)
 		}
 		refusals, wasQuota = refused, quota
-		d.wake()
+		if d.asked == 0 || waits == 0 { // else the answers wake it
+			d.wake()
+		}
 		d.wait()
 	}
 }
 
-// patience is how often a put looks for room while others take what is made.
+// patience is how many passes of evict a put waits for while others take what is made.
 const patience = 1000
+
+// consentWait is how long a put waits for homes that do not say whether replicas may go.
+const consentWait = time.Second
 
 // takes returns what must fit the limit for a to have a place. Holds mu.
 func (d *disk) takes(a ask) int64 {
-	if a.class == policy.NoClass {
+	if a.size == policy.NoClass {
 		return a.bytes
 	}
 	return d.places.slabBytes
@@ -145,7 +157,7 @@ func (d *disk) place(a ask) (n uint32, ok bool, err error) {
 			return 0, false, nil
 		}
 		var again bool
-		if a.class == policy.NoClass {
+		if a.size == policy.NoClass {
 			n, ok, again, err = d.placeSparse(a)
 		} else {
 			n, ok, again, err = d.placePacked(a)
@@ -155,6 +167,7 @@ func (d *disk) place(a ask) (n uint32, ok bool, err error) {
 		}
 		if ok {
 			d.places.take(n, a.key, len(a.data), a.dataset, a.sum)
+			d.places.at(n).marks |= marksOf(shoal.Standing{Class: a.class, Keeper: true})
 			d.datasets.add(a.dataset, a.bytes)
 			return n, true, nil
 		}
@@ -166,10 +179,10 @@ func (d *disk) place(a ask) (n uint32, ok bool, err error) {
 
 // placePacked finds a slot; again: look once more, things have changed. Holds mu.
 func (d *disk) placePacked(a ask) (n uint32, ok, again bool, err error) {
-	if n, ok = d.places.takePacked(a.class, d.isClosing); ok {
+	if n, ok = d.places.takePacked(a.size, d.isClosing); ok {
 		return n, true, false, nil
 	}
-	if d.cutting[a.class] {
+	if d.cutting[a.size] {
 		d.wait()
 		return 0, false, true, nil
 	}
@@ -180,7 +193,7 @@ func (d *disk) placePacked(a ask) (n uint32, ok, again bool, err error) {
 	} else if d.places.slabBytes == 0 || d.places.bytes()+d.places.slabBytes > d.limit {
 		return 0, false, false, nil
 	}
-	return 0, false, true, d.makeSlab(number, a.class)
+	return 0, false, true, d.makeSlab(number, a.size)
 }
 
 // isClosing reports whether a slab is being emptied. Holds mu.
@@ -197,6 +210,8 @@ func (d *disk) makeSlab(number uint32, c policy.Class) error {
 	}
 	h := header{name: uint64(number), slot: d.places.slotBytes(c), size: d.places.slabBytes}
 	d.mu.Unlock()
+	d.index.gate.enter()
+	defer d.index.gate.leave()
 	err := d.writeSlab(h, fresh)
 	d.mu.Lock()
 	delete(d.cutting, c)
@@ -312,6 +327,8 @@ func (d *disk) makeFile(a ask, heir uint32) error {
 	i := d.places.addFile(name, a.key.File, a.fileSize)
 	h := header{name: name, file: a.key.File, size: a.fileSize}
 	d.mu.Unlock()
+	d.index.gate.enter()
+	defer d.index.gate.leave()
 	var err error
 	if heir != none {
 		err = d.takeOver(old.name, old.size, h)
@@ -405,16 +422,21 @@ func (d *disk) removeSlab() error {
 
 // prepareRoom has run make room ahead of need, if little is left for blocks like a. Holds mu.
 func (d *disk) prepareRoom(a ask) {
-	spare, ahead := d.spare(a.class), d.headroom(d.high)
-	if a.wanted > a.bytes {
-		ahead = max(ahead, a.wanted) // a file like it may come next
-	}
+	spare, ahead := d.spare(a.size), d.ahead(a)
 	quota := d.datasets.over(a.dataset, 0, d.high)
 	if spare >= ahead && quota == 0 {
 		return
 	}
-	d.demand[a.class] = max(d.demand[a.class], d.headroom(d.low), ahead)
+	d.demand[a.size] = max(d.demand[a.size], d.headroom(d.low), ahead)
 	d.wake()
+}
+
+// ahead returns how much room there is to be for blocks like a before they come. Holds mu.
+func (d *disk) ahead(a ask) int64 {
+	if a.wanted > a.bytes {
+		return max(d.headroom(d.high), a.wanted) // a file like it may come next
+	}
+	return d.headroom(d.high)
 }
 
 // spare returns the bytes that blocks of a class can be given without evicting. Holds mu.
@@ -430,13 +452,16 @@ func (d *disk) headroom(mark float64) int64 {
 	return int64(math.Round((1 - mark) * float64(d.limit)))
 }
 
-// write puts the bytes on disk, then the index entry.
+// write puts the bytes on disk, then the index entry, and ends what reserve began.
 func (d *disk) write(n uint32, p putting) error {
 	b, err := d.writeBytes(n, p)
-	if err != nil {
-		return err
+	d.index.gate.enter()
+	defer d.index.gate.leave()
+	if err == nil {
+		err = d.index.set(b.indexed(d.syncs.Load())) // read after the bytes were written: see sync
 	}
-	return d.index.set(b.indexed(d.syncs.Load())) // read after the bytes were written: see sync
+	d.settle(n, err == nil)
+	return err
 }
 
 // writeBytes puts the bytes on disk.

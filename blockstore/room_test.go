@@ -36,7 +36,8 @@ func newRoomLoad(t *testing.T, slabs int64) *roomLoad {
 	cfg := oneDisk(fastDir(t), slabs*roomSlab)
 	cfg.SlabBytes = roomSlab
 	cfg.High, cfg.Low = 0.98, 0.97
-	cfg.OnEvict = func(keys []shoal.Key) {
+	cfg.OnEvict = func(went []Gone) {
+		keys := keysOf(went)
 		d := l.s.Stats().Disks[0]
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -350,7 +351,7 @@ func TestRoomAhead(t *testing.T) {
 			total += int64(size)
 			d.mu.Lock()
 			a := d.asking(putting{fileSize: int64(size), data: l.contents[:size], sums: make([]shoal.Sum, shoal.Chunks(size))})
-			if d.spare(a.class) < a.bytes {
+			if d.spare(a.size) < a.bytes {
 				waits++
 			}
 			d.mu.Unlock()
@@ -378,7 +379,7 @@ func TestRoomConcurrent(t *testing.T) {
 		SlabBytes: 64 * pageSize, OpenFiles: 4, Quotas: map[string]int64{"q": 40 * pageSize},
 	}
 	var s *Store
-	cfg.OnEvict = func(keys []shoal.Key) { told.Add(int64(len(keys))) }
+	cfg.OnEvict = func(went []Gone) { keys := keysOf(went); told.Add(int64(len(keys))) }
 	cfg.files = watchedFiles{watch: func() {
 		if s == nil {
 			return

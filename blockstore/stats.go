@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
@@ -15,11 +16,30 @@ type Stats struct {
 	Hits, Misses  uint64 // reads and sections that found their block, and that did not
 	Puts          uint64 // blocks written
 	Evictions     uint64 // blocks given up for room
+	LastEvictions uint64 // of these, replicas that were the last as far as their homes had told
 	Moved         uint64 // blocks moved to empty a slab
 	Corrupt       uint64 // blocks dropped because they were bad
 	Disks         []DiskStats
-	Datasets      []DatasetStats // those with blocks or a quota
-	Pinned        map[string]int // keys by owner
+	Datasets      []DatasetStats       // those with blocks or a quota
+	Pinned        map[string]int       // keys by owner
+	ByClass       [shoal.Classes]Usage // blocks by what their replicas here are worth to the fleet
+	AskedBytes    int64                // of replicas whose homes have been asked whether they may go
+}
+
+// Usage is some blocks.
+type Usage struct {
+	Blocks int
+	Bytes  int64 // what they take
+}
+
+// add counts a block that came, or, with negative bytes, went.
+func (u *Usage) add(bytes int64) {
+	u.Bytes += bytes
+	if bytes < 0 {
+		u.Blocks--
+	} else {
+		u.Blocks++
+	}
 }
 
 // DiskStats is the part of Stats that is of one disk.
@@ -62,6 +82,14 @@ func (s *Store) Stats() Stats {
 		st.Bytes += ds.Bytes
 		st.CapacityBytes += ds.CapacityBytes
 		st.Evictions += d.evictions.Load()
+		st.LastEvictions += d.lastGone.Load()
+		d.mu.Lock()
+		for class, u := range d.classes {
+			st.ByClass[class].Blocks += u.Blocks
+			st.ByClass[class].Bytes += u.Bytes
+		}
+		st.AskedBytes += d.asked
+		d.mu.Unlock()
 		st.Moved += d.moved.Load()
 		st.Corrupt += d.corrupt.Load()
 		st.Disks = append(st.Disks, ds)

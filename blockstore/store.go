@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -108,8 +109,8 @@ func (s *Store) newDisk(i int) *disk {
 		seed: uint32(i+1) * 0x9e3779b9, files: s.cfg.files, freeBytes: s.cfg.free, quit: s.quit,
 		index:   &index{dir: filepath.Join(path, "index"), base: s.cfg.indexFS, cache: s.cache, log: s.cfg.Logger},
 		handles: newHandles(s.cfg.files, path, max(8, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims, pins: s.pins,
-		sums: newSumsCache(sumsKept), datasets: newDatasets(path, quotas), newPolicy: s.cfg.Policy, progress: s.cfg.Progress,
-		onEvict: s.cfg.OnEvict, log: s.cfg.Logger, kick: make(chan struct{}, 1), closing: none,
+		sums: newSumsCache(sumsKept), datasets: newDatasets(path, quotas, s.cfg.Rules), newPolicy: s.cfg.policy, progress: s.cfg.Progress,
+		onEvict: s.cfg.OnEvict, resign: s.cfg.Resign, began: time.Now(), log: s.cfg.Logger, kick: make(chan struct{}, 1), closing: none,
 		readers: make(map[uint32]int), demand: make(map[policy.Class]int64), refused: make(map[policy.Class]uint64), cutting: make(map[policy.Class]bool),
 	}
 	if len(s.cfg.Disks) > 1 {
@@ -158,7 +159,9 @@ func (s *Store) enter() error {
 // A File is what the store needs to know of the file that a block is of.
 type File struct {
 	SizeBytes int64
-	Dataset   string // whose quota the block counts for, and whose statistics; may be empty
+	Dataset   string // whose quota and rules hold for the block; may be empty
+	// Class is what its replica here is worth to the fleet, until SetStanding says better.
+	Class shoal.Class
 }
 
 // Put keeps a block, and shows it before it returns. sums are the chunk sums of data, which
@@ -182,7 +185,7 @@ func (s *Store) Put(key shoal.Key, file File, data []byte, sums []shoal.Sum) err
 	if s.Has(key) {
 		return nil
 	}
-	p := putting{key: key, fileSize: file.SizeBytes, dataset: datasetName(file.Dataset), data: data, sums: sums}
+	p := putting{key: key, fileSize: file.SizeBytes, dataset: datasetName(file.Dataset), class: file.Class, data: data, sums: sums}
 	var errs []error
 	for _, d := range s.rank(key) {
 		err := d.put(p)
@@ -378,7 +381,7 @@ func (s *Store) Remove(key shoal.Key) error {
 		if !ok {
 			return fmt.Errorf("remove block %v: %w", key, fs.ErrNotExist)
 		}
-		if d.take(b, func([]shoal.Key) {}) {
+		if d.take(b, func([]Gone) {}) {
 			return nil
 		}
 	}

@@ -50,6 +50,15 @@ func pageKey(i uint32) shoal.Key {
 // awaitDisk waits until done says so of the disk, whose lock is held then.
 func awaitDisk(t *testing.T, d *disk, what string, done func(*disk) bool) {
 	t.Helper()
+	if !waitDisk(d, done) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		t.Fatalf("waited in vain until %s: bytes %d, taken %d, limit %d, err %v", what, d.places.bytes(), d.places.taken, d.limit, d.err)
+	}
+}
+
+// waitDisk is awaitDisk that reports whether it was not in vain.
+func waitDisk(d *disk, done func(*disk) bool) bool {
 	late := false
 	timer := time.AfterFunc(20*time.Second, func() {
 		d.mu.Lock()
@@ -62,10 +71,11 @@ func awaitDisk(t *testing.T, d *disk, what string, done func(*disk) bool) {
 	defer d.mu.Unlock()
 	for !done(d) {
 		if late {
-			t.Fatalf("waited in vain until %s: bytes %d, taken %d, limit %d, err %v", what, d.places.bytes(), d.places.taken, d.limit, d.err)
+			return false
 		}
 		d.wait()
 	}
+	return true
 }
 
 // checkAll verifies every visible block and returns how many there are.
@@ -201,7 +211,8 @@ func TestMissingAndInvalid(t *testing.T) {
 func TestOnEvict(t *testing.T) {
 	var told []string
 	cfg := pageStore(fastDir(t), 1)
-	cfg.OnEvict = func(keys []shoal.Key) {
+	cfg.OnEvict = func(went []Gone) {
+		keys := keysOf(went)
 		for _, k := range keys {
 			told = append(told, fmt.Sprint(k.File[0]))
 		}
@@ -235,7 +246,7 @@ func TestWatermarks(t *testing.T) {
 	evicted := make(chan int, 100)
 	cfg := pageStore(fastDir(t), 8) // room for 120 blocks; 12.8 pages are a tenth of the limit
 	cfg.High, cfg.Low = 0.9, 0.8
-	cfg.OnEvict = func(keys []shoal.Key) { evicted <- len(keys) }
+	cfg.OnEvict = func(went []Gone) { keys := keysOf(went); evicted <- len(keys) }
 	s := openTest(t, cfg)
 	const full, left = 108, 94
 	for i := range uint32(full) {
@@ -301,7 +312,8 @@ func TestRestartSmaller(t *testing.T) {
 	cfg := pageStore(dir, 4)
 	var gone []shoal.Key
 	var mu sync.Mutex // guards gone
-	cfg.OnEvict = func(keys []shoal.Key) {
+	cfg.OnEvict = func(went []Gone) {
+		keys := keysOf(went)
 		mu.Lock()
 		defer mu.Unlock()
 		gone = append(gone, keys...)

@@ -41,5 +41,5 @@ func (d *disk) pastOf(b block) past {
 	if b.n >= d.places.end() {
 		return pastNone
 	}
-	return d.places.at(b.n).past
+	return d.places.at(b.n).marks.past()
 }

@@ -149,9 +149,11 @@ func (a *Agent) openStore(context.Context) error {
 }
 
 // dropped tells the directory of blocks the store has let go of.
-func (a *Agent) dropped(keys []shoal.Key) {
+func (a *Agent) dropped(gone []blockstore.Gone) {
 	if where := a.evicted.Load(); where != nil {
-		where.Drop(keys...)
+		for _, g := range gone {
+			where.Drop(g.Key)
+		}
 	}
 }
 

@@ -32,8 +32,6 @@ const (
 	clockStep    = 256 // 32 bits of ticks last for 10^12 calls
 )
 
-var _ Policy = (*LRU)(nil)
-
 // NewLRU returns an empty LRU.
 func NewLRU() *LRU { return new(LRU) }
 

@@ -11,7 +11,7 @@ import (
 )
 
 func TestLRU(t *testing.T) {
-	var p Policy
+	var p *LRU
 	datadriven.RunTest(t, "testdata/lru", func(t *testing.T, d *datadriven.TestData) string {
 		var slots []uint32
 		group := Group(0)
@@ -64,7 +64,7 @@ func TestLRU(t *testing.T) {
 }
 
 // order removes victims until there are none, and puts them back in the same order.
-func order(p Policy) string {
+func order(p *LRU) string {
 	var slots []uint32
 	for s, ok := p.Victim(); ok; s, ok = p.Victim() {
 		p.Remove(s)

@@ -264,23 +264,36 @@ func printStoreStats(w io.Writer, s storeStats) {
 	}
 }
 
+// A storeRebuilt is what `shoal store rebuild` prints.
+type storeRebuilt struct {
+	storeStats
+	Unreadable int `json:"unreadable"` // places that could not be read
+}
+
 func storeRebuildCmd() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "rebuild DIR", Short: "Make the index of a cache directory anew from its containers", Args: cobra.ExactArgs(1),
 		Long: `Make the index of a cache directory anew from its containers, whatever the old one says,
-and show what is there then. Blocks evicted lately may come back. One that is interrupted is
-begun anew by the next agent, or the next rebuild.`,
+and show what is there then. Blocks evicted lately may come back; what lies where the disk
+cannot be read is lost. One that is interrupted is begun anew by the next agent, or the next
+rebuild.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			progress, done := storeProgress(c.ErrOrStderr())
-			begun := time.Now()
-			st, err := blockstore.Rebuild(c.Context(), args[0], progress)
+			show, done := storeProgress(c.ErrOrStderr())
+			begun, unreadable := time.Now(), 0
+			st, err := blockstore.Rebuild(c.Context(), args[0], func(p blockstore.Progress) {
+				unreadable = p.Unreadable
+				show(p)
+			})
 			done()
 			if err != nil {
 				return fmt.Errorf("store: %w", err)
 			}
-			return output(c, asJSON, storeStatsOf(args[0], st), func(w io.Writer, s storeStats) {
-				printStoreStats(w, s)
+			return output(c, asJSON, storeRebuilt{storeStatsOf(args[0], st), unreadable}, func(w io.Writer, s storeRebuilt) {
+				printStoreStats(w, s.storeStats)
+				if s.Unreadable > 0 {
+					fmt.Fprintf(w, "\n%s places could not be read: the blocks there are lost\n", humanize.Comma(int64(s.Unreadable)))
+				}
 				fmt.Fprintf(w, "\nmade the index anew in %v\n", time.Since(begun).Round(time.Millisecond))
 			})
 		},
