@@ -152,7 +152,7 @@ func (a *Agent) openStore(context.Context) error {
 func (a *Agent) dropped(gone []blockstore.Gone) {
 	if where := a.evicted.Load(); where != nil {
 		for _, g := range gone {
-			where.Drop(g.Key)
+			where.Drop(g.Key, g.Idle)
 		}
 	}
 }

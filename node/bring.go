@@ -35,7 +35,7 @@ func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) 
 			return err
 		}
 		ft.from(sourceUnknown)
-		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, append(failed, unreachable...))[0]
+		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, append(failed, unreachable...), nil)[0]
 		for _, a := range failed {
 			if a.Reason == replicas.Unreachable { // the others may yet be fillers
 				unreachable = append(unreachable, a)
@@ -84,7 +84,7 @@ func (r *Fetcher) fromPeers(ctx context.Context, ft *fetch, answer replicas.Answ
 			if errors.Is(err, errBadBlock) {
 				// Some readers have chunks of it, so this fetch is at its end; the others
 				// begin another. The home hears first who made the block up.
-				r.where.Locate(ctx, []shoal.Key{ft.key}, failed)
+				r.where.Locate(ctx, []shoal.Key{ft.key}, failed, nil)
 				return failed, err
 			}
 		}

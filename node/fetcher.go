@@ -23,9 +23,9 @@ var (
 // directory is what the read path asks of the replica directory.
 type directory interface {
 	// Locate says for each key who has it, or that the caller is to fill it.
-	Locate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer
-	Add(key shoal.Key, sum shoal.Sum)
-	Drop(keys ...shoal.Key)
+	Locate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid, offer *replicas.Offer) []replicas.Answer
+	Add(key shoal.Key, sum shoal.Sum, limits replicas.Limits)
+	Drop(key shoal.Key, idle time.Duration)
 	Renew(keys ...shoal.Key)
 	Release(key shoal.Key)
 }
@@ -191,7 +191,7 @@ func (r *Fetcher) start(ctx context.Context, cancel context.CancelFunc, started 
 		})
 	}
 	r.wg.Go(func() {
-		answers := r.where.Locate(ctx, keys, nil)
+		answers := r.where.Locate(ctx, keys, nil, nil)
 		for i, run := range runs[1:] {
 			r.wg.Go(func() { run(answers[i+1]) })
 		}
@@ -246,9 +246,9 @@ func (r *Fetcher) keep(ft *fetch) {
 		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)
 		return
 	}
-	r.where.Add(ft.key, sum)
+	r.where.Add(ft.key, sum, replicas.Limits{})
 	if !r.store.Has(ft.key) { // evicted in between: its Drop may have overtaken the Add
-		r.where.Drop(ft.key)
+		r.where.Drop(ft.key, 0)
 	}
 }
 

@@ -77,7 +77,7 @@ type scriptedDirectory struct {
 	released []shoal.Key
 }
 
-func (d *scriptedDirectory) Locate(_ context.Context, keys []shoal.Key, avoid []replicas.Avoid) []replicas.Answer {
+func (d *scriptedDirectory) Locate(_ context.Context, keys []shoal.Key, avoid []replicas.Avoid, _ *replicas.Offer) []replicas.Answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.avoided = append(d.avoided, avoid...)
@@ -91,7 +91,7 @@ func (d *scriptedDirectory) Locate(_ context.Context, keys []shoal.Key, avoid []
 	return out
 }
 
-func (d *scriptedDirectory) Add(key shoal.Key, _ shoal.Sum) {
+func (d *scriptedDirectory) Add(key shoal.Key, _ shoal.Sum, _ replicas.Limits) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.added = append(d.added, key)
@@ -103,8 +103,8 @@ func (d *scriptedDirectory) Release(key shoal.Key) {
 	d.released = append(d.released, key)
 }
 
-func (d *scriptedDirectory) Renew(...shoal.Key) {}
-func (d *scriptedDirectory) Drop(...shoal.Key)  {}
+func (d *scriptedDirectory) Renew(...shoal.Key)            {}
+func (d *scriptedDirectory) Drop(shoal.Key, time.Duration) {}
 
 func held(nodes ...shoal.NodeID) replicas.Answer {
 	return replicas.Answer{Kind: replicas.Held, Nodes: nodes}

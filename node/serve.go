@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore"
@@ -68,3 +69,11 @@ func (s storedStream) Close() error { return s.section.Close() }
 type holdings struct{ *blockstore.Store }
 
 func (h holdings) Has(key shoal.Key) bool { return h.Check(key) == nil }
+
+// Stand takes in what a block's home says of the replica here.
+func (h holdings) Stand(key shoal.Key, s shoal.Standing, credit time.Duration) bool {
+	if credit > 0 {
+		h.Credit(key, credit)
+	}
+	return h.SetStanding(key, s)
+}

@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -11,10 +12,11 @@ import (
 // it holds, each home by a stream of numbered Batches of which one is in flight at a
 // time. It is pure, like Directory, and not safe for concurrent use.
 //
-// A home that is new to some shards, or new altogether, is told all that the node holds
-// of these shards, and only these (a push). The Announcer keeps no list of the node's
-// blocks: whoever drives it starts a scan when WantsScan says so, feeds it every block
-// the node holds, and ends it.
+// A home that is new to some shards, or new altogether, is told the Digests of these
+// shards (an audit), and then, of those it asks for because it knows better or nothing,
+// all that the node holds (a push). The Announcer keeps no list of the node's blocks:
+// whoever drives it starts a scan when WantsScan says so, feeds it every block the node
+// holds, and ends it.
 type Announcer struct {
 	self    shoal.NodeID
 	rules   Rules
@@ -22,8 +24,13 @@ type Announcer struct {
 	boot    uint64
 	seq     uint64
 	streams []*stream // sorted by home
+	version uint64    // see Standings
 	byHome  map[shoal.NodeID]*stream
 
+	digests  digests            // of what the node holds
+	rescanAt Tick               // when to look whether digests are true
+	restTo   Tick               // no scan before: the last push took long
+	scanAt   Tick               // when the last scan began
 	scanning []*stream          // that the scan in progress feeds; a stream may have dropped out
 	inScan   bool               // a scan is in progress
 	news     map[shoal.Key]bool // added or dropped since a scan or a check began; nil outside
@@ -41,10 +48,14 @@ type stream struct {
 	quick bool // queue has a "+key"
 
 	inflight *Message
-	sentAt   Tick // last time
-	began    Tick // first time inflight was sent
-	retry    Tick // how long to wait for its Ack
+	before   uint64 // version as of which all had been told but for inflight
+	sentAt   Tick   // last time
+	began    Tick   // first time inflight was sent
+	retry    Tick   // how long to wait for its Ack
 
+	owed    *ShardSet // whose digests are to be told once the queue is empty
+	payFrom Tick      // not before: the home acted under another view
+	base    uint64    // version as of which all has been told but for what only owed will tell
 	pending *ShardSet // to be pushed by the next scan
 	active  *ShardSet // being pushed
 	ending  bool      // inflight is the end of the active push
@@ -55,7 +66,8 @@ type stream struct {
 // item is one line of a stream: a Change, or a mark where the active push begins or ends.
 type item struct {
 	Change
-	mark mark
+	mark   mark
+	before uint64 // version before it happened
 }
 
 type mark uint8
@@ -74,13 +86,13 @@ const stalled = 5
 func NewAnnouncer(self shoal.NodeID, rules Rules) *Announcer {
 	return &Announcer{
 		self: self, rules: rules.withDefaults(), table: NewTable(nil),
-		byHome: make(map[shoal.NodeID]*stream),
+		byHome: make(map[shoal.NodeID]*stream), digests: newDigests(),
 	}
 }
 
-// SetTable makes t the membership a acts under. What waited for a node that is gone is
-// forgotten; each home that gained shards will get a push of them.
-func (a *Announcer) SetTable(_ Tick, t *Table) {
+// SetTable makes t the membership a acts under. What waited for a node that is gone or
+// away is forgotten; each home that gained shards is told their digests.
+func (a *Announcer) SetTable(now Tick, t *Table) {
 	before := a.table
 	if t.view == before.view {
 		return
@@ -98,46 +110,58 @@ func (a *Announcer) SetTable(_ Tick, t *Table) {
 		s.active = nil
 		return true
 	})
-	for _, m := range t.members {
+	for _, s := range a.streams {
+		s.payFrom = 0
+	}
+	for _, m := range t.live {
 		if a.byHome[m.ID] == nil {
-			s := &stream{home: m.ID, boot: m.Boot}
+			s := &stream{home: m.ID, boot: m.Boot, base: math.MaxUint64}
+			if a.version > 0 {
+				s.base = 0 // it may have been away, and missed something
+			}
 			a.byHome[m.ID] = s
 			a.streams = append(a.streams, s)
 		}
 	}
 	slices.SortFunc(a.streams, func(x, y *stream) int { return strings.Compare(string(x.home), string(y.home)) })
-	a.gain(before)
+	a.gain(now, before)
 }
 
 // gain marks, for each home, the shards it is a home of now and was not before.
-func (a *Announcer) gain(before *Table) {
+func (a *Announcer) gain(now Tick, before *Table) {
 	was := make([]uint16, len(a.table.members)+1) // number of each member in before
+	streams := make([]*stream, len(was))
 	for i, m := range a.table.members {
 		if old, ok := before.Member(m.ID); ok && old.Boot == m.Boot {
 			was[i+1] = before.numberOf(m.ID)
 		}
+		streams[i+1] = a.byHome[m.ID]
 	}
-	for i, now := range a.table.homes {
+	for i, is := range a.table.homes {
 		old := before.homes[i]
-		for _, h := range now {
+		for _, h := range is {
 			if h == 0 || was[h] != 0 && (was[h] == old[0] || was[h] == old[1]) {
 				continue
 			}
-			a.streams[h-1].push(uint16(i)) // streams and members are both sorted by ID
+			a.owe(now, streams[h], uint16(i))
 		}
 	}
 }
 
-// Add tells the homes of key that the node holds it. Call it after the block has
-// become visible.
-func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum) {
-	a.tell(now, Change{Key: key, Sum: sum, Held: true})
+// Add tells the homes of key that the node holds it, and whether it is Fresh. Call it after
+// the block has become visible.
+func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, fresh bool) {
+	a.digests.add(hashKey(key))
+	a.tell(now, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Fresh: fresh})
+	a.version++
 }
 
 // Drop tells the homes of key that the node holds it no more. Call it after the block
 // has become invisible.
-func (a *Announcer) Drop(now Tick, key shoal.Key) {
-	a.tell(now, Change{Key: key})
+func (a *Announcer) Drop(now Tick, key shoal.Key, idle Idle) {
+	_, told := a.news[key]
+	a.digests.drop(hashKey(key), told)
+	a.tell(now, Change{Key: key, Idle: idle})
 }
 
 func (a *Announcer) tell(now Tick, c Change) {
@@ -154,25 +178,23 @@ func (a *Announcer) tell(now Tick, c Change) {
 
 func (a *Announcer) enqueue(now Tick, s *stream, it item) {
 	if len(s.queue)-s.first >= a.rules.QueueChanges && it.mark == noMark {
-		a.restart(s)
+		a.restart(now, s)
 		return
 	}
 	if len(s.queue) == s.first {
 		s.since, s.quick = now, false
 	}
 	s.quick = s.quick || it.Held || it.mark != noMark
+	it.before = a.version
 	s.queue = append(s.queue, it)
 }
 
-// restart gives up what waits for s: it gets a push of all its shards instead.
-func (a *Announcer) restart(s *stream) {
+// restart gives up what waits for s: it is told the digests of all its shards instead.
+func (a *Announcer) restart(now Tick, s *stream) {
+	told := a.toldTo(s)
 	s.queue, s.first, s.active, s.ending = nil, 0, nil, false
-	me := a.table.numberOf(s.home)
-	for i, h := range a.table.homes {
-		if me != 0 && (h[0] == me || h[1] == me) {
-			s.push(uint16(i))
-		}
-	}
+	a.oweAll(now, s, nil)
+	s.base = min(s.base, told)
 }
 
 func (s *stream) push(shard uint16) {
@@ -194,6 +216,9 @@ func (a *Announcer) Step(now Tick, m Message) []Message {
 			if s.ending {
 				s.active, s.ending = nil, false
 			}
+			if s.inflight.Audited != nil && m.View != s.inflight.View {
+				a.unheard(now, s)
+			}
 			s.inflight, s.fails = nil, 0
 			return a.flush(now, s, nil)
 		}
@@ -204,6 +229,10 @@ func (a *Announcer) Step(now Tick, m Message) []Message {
 		}
 	case MsgWant:
 		a.want(s, m.Shards)
+	case MsgAudit:
+		if m.View == a.table.view { // else it is told what it asks for when the views agree
+			a.oweAll(now, s, m.Shards)
+		}
 	case MsgCheck:
 		room := maxChecks - len(a.asked)
 		a.asked = append(a.asked, m.Changes[:min(room, len(m.Changes))]...)
@@ -254,7 +283,7 @@ func (a *Announcer) flush(now Tick, s *stream, out []Message) []Message {
 	}
 	delay := a.rules.DropDelay
 	switch waiting := len(s.queue) - s.first; {
-	case waiting == 0:
+	case waiting == 0 && !a.payable(now, s):
 		return out
 	case waiting >= a.rules.BatchChanges || s.home == a.self:
 		delay = 0
@@ -265,19 +294,20 @@ func (a *Announcer) flush(now Tick, s *stream, out []Message) []Message {
 		return out
 	}
 	a.seq++
-	m := a.cut(s)
+	s.before = a.toldTo(s)
+	m := a.cut(now, s)
 	s.inflight, s.sentAt, s.began, s.retry = &m, now, now, a.rules.RetryAfter
 	s.since = now
 	return append(out, m)
 }
 
 // cut takes the next Batch off the queue of s. A push begins and ends at a Batch's edge.
-func (a *Announcer) cut(s *stream) Message {
+func (a *Announcer) cut(now Tick, s *stream) Message {
 	m := Message{
 		Type: MsgBatch, From: a.self, To: s.home, View: a.table.view,
 		Boot: a.boot, ToBoot: s.boot, Seq: a.seq,
 	}
-	if s.queue[s.first].mark == pushBegins {
+	if s.first < len(s.queue) && s.queue[s.first].mark == pushBegins {
 		m.Shards = s.active.clone()
 		s.first++
 	}
@@ -293,6 +323,10 @@ func (a *Announcer) cut(s *stream) Message {
 		}
 		m.Changes = append(m.Changes, it.Change)
 	}
+	if s.first == len(s.queue) && now >= s.payFrom {
+		a.pay(s, &m)
+	}
+	m.Version = a.toldTo(s)
 	if s.first > len(s.queue)/2 { // else a push that never lets it run dry would let it grow
 		s.queue, s.first = s.queue[:copy(s.queue, s.queue[s.first:])], 0
 	}

@@ -6,37 +6,30 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
-// TestAnnouncerOverflow lets the queue of a home overflow: what waited is given up, and
-// the home gets a push of all its shards, also when the end of the last push is just
-// then on its way.
+// TestAnnouncerOverflow lets the queue of a home overflow: what waited is given up, also a
+// push that is going on, and the home is told digests of all its shards instead.
 func TestAnnouncerOverflow(t *testing.T) {
 	a := NewAnnouncer("n1", Rules{BatchChanges: 4, QueueChanges: 16})
-	table := NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}})
-	a.SetTable(0, table)
+	a.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
 	a.BeginScan(0)
 	a.EndScan(0)
-	end := toN2(t, a.Tick(100))
-	if !end.End || end.Shards.Len() != Shards {
-		t.Fatalf("first push = %d shards, end %v, want all of them and its end", end.Shards.Len(), end.End)
+	first := toN2(t, a.Tick(100))
+	if first.Audited.Len() != Shards || first.Shards != nil || len(first.Digests) != 0 {
+		t.Fatalf("first batch = %d shards audited, %d digests, want all and none", first.Audited.Len(), len(first.Digests))
 	}
+	a.Step(101, Message{Type: MsgAck, From: "n2", Seq: first.Seq})
+	some := new(ShardSet)
+	some.Add(ShardOf(shoal.Key{}))
+	a.Step(101, Message{Type: MsgWant, From: "n2", Shards: some})
+	a.BeginScan(101)
 	for i := range uint32(17) {
-		a.Add(100, shoal.Key{Index: i}, 1)
-	}
-	if !a.WantsScan(100) {
-		t.Fatal("WantsScan after an overflow = false, want true")
-	}
-	a.BeginScan(100)
-	a.Step(101, Message{Type: MsgAck, From: "n2", Seq: end.Seq}) // of the push that was given up
-	for i := range uint32(2) {
-		if !a.Feed(102, shoal.Key{Index: i}, 1) {
-			t.Fatalf("Feed of key %d = false, want true", i)
-		}
+		a.Add(101, shoal.Key{Index: i}, 1, Limits{}, true)
 	}
 	a.EndScan(102)
-	again := toN2(t, append(a.Step(102, Message{}), a.Tick(5000)...))
-	if again.Shards.Len() != Shards || len(again.Changes) < 2 {
-		t.Errorf("push after an overflow = %d shards, %d changes, want all shards and the 2 keys held",
-			again.Shards.Len(), len(again.Changes))
+	again := toN2(t, a.Tick(5000))
+	if again.Audited.Len() != Shards || again.Shards != nil || len(again.Changes) != 1 || len(again.Digests) != 17 {
+		t.Errorf("batch after an overflow = %d shards audited, %d digests, %d changes, want all, 17, and the 1 that came after it",
+			again.Audited.Len(), len(again.Digests), len(again.Changes))
 	}
 }
 
@@ -48,7 +41,7 @@ func TestAnnouncerNewsOverrulesCheck(t *testing.T) {
 	key := shoal.Key{Index: 1}
 	a.Step(0, Message{Type: MsgCheck, From: "n2", Changes: []Change{{Key: key, Sum: 7}}})
 	asked := a.TakeChecks()
-	a.Add(1, key, 7)
+	a.Add(1, key, 7, Limits{}, true)
 	a.EndChecks(2, asked) // Held is false: it was not there when the caller looked
 	m := toN2(t, a.Tick(1000))
 	if len(m.Changes) != 1 || !m.Changes[0].Held {
@@ -60,10 +53,15 @@ func TestAnnouncerNewsOverrulesCheck(t *testing.T) {
 func TestAnnouncerQueueStaysSmall(t *testing.T) {
 	a := NewAnnouncer("n1", Rules{BatchChanges: 16, QueueChanges: 128})
 	a.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
+	all := new(ShardSet)
+	for i := range Shards {
+		all.Add(uint16(i))
+	}
+	a.Step(0, Message{Type: MsgWant, From: "n2", Shards: all})
 	a.BeginScan(0)
 	s, now, told := a.byHome["n2"], Tick(0), 0
 	for i := uint32(0); i < 20_000; {
-		if a.Feed(now, shoal.Key{Index: i}, 1) {
+		if a.Feed(now, shoal.Key{Index: i}, 1, Limits{}) {
 			i++
 			continue
 		}

@@ -140,37 +140,6 @@ func TestDirectoryForgetsPieceByPiece(t *testing.T) {
 	}
 }
 
-// A home asks one member after the other, each for about as much as is allowed, and gets
-// round all shards.
-func TestDirectoryRefreshIsBounded(t *testing.T) {
-	d, _ := fullDirectory(20_000)
-	d.rules.RefreshChanges = 6_000
-	d.Step(2, Message{Type: MsgBatch, From: "n2", Seq: 2, Shards: new(ShardSet), End: true})
-	for _, p := range d.members {
-		p.missing = nil // all has been told
-	}
-	clear(d.unsynced[:])
-	asked, covered := map[shoal.NodeID]int{}, new(ShardSet)
-	const hour = 3_600_000
-	for now := Tick(3); now < hour; now += 1000 {
-		for _, m := range d.Tick(now) {
-			asked[m.To]++
-			if m.To != "n2" {
-				continue
-			}
-			if got := m.Shards.Len(); got > Shards*6/20 {
-				t.Errorf("n2 is asked for %d shards, want at most %d", got, Shards*6/20)
-			}
-			for s := range m.Shards.All {
-				covered.Add(s)
-			}
-		}
-	}
-	if asked["n1"] < 5 || asked["n2"] < 5 || asked["n1"]+asked["n2"] > 16 || covered.Len() != Shards {
-		t.Errorf("asked %v times for %d shards in an hour, want 5 to 8 each for all", asked, covered.Len())
-	}
-}
-
 func ownedBy(d *Directory, n int) []shoal.Key {
 	var keys []shoal.Key
 	for i := uint32(0); len(keys) < n; i++ {

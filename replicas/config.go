@@ -32,6 +32,22 @@ type Config struct {
 	// AddDelay and DropDelay are how long the news of a block that is held, or no longer
 	// held, waits for company. Defaults 50ms and 1s.
 	AddDelay, DropDelay time.Duration
+	// Grace is how long a node that is gone keeps its place, so that one which restarts or
+	// loses its network for a moment moves nothing. Default 60s; negative: not at all.
+	Grace time.Duration
+	// Settle is how long the view must have named a home before it takes the word of keeper
+	// from anybody: longer than gossip takes to agree. Default 10s.
+	Settle time.Duration
+	// ResignPatience is how long members that do not tell what they hold keep the last
+	// replica of a block from being given up. Default 60s.
+	ResignPatience time.Duration
+	// Limits tells how many replicas the dataset of a block that the node holds wants, when
+	// the node has to say again what it holds. It is called with no locks held. Default: the
+	// zero Limits, which leave what a home knows as it is.
+	Limits func(key shoal.Key) Limits
+	// Frontier tells what the node would give up next. Default: nobody, so no block is
+	// placed on it.
+	Frontier Fronts
 	// Tick is the time between two looks at the clock. Default 25ms, at least 1ms.
 	Tick time.Duration
 	// Outbox is how many messages wait for one node. Default 256.
@@ -58,6 +74,14 @@ func (c Config) withDefaults() (Config, error) {
 	def("warm", &c.Warm, 10*time.Second, time.Millisecond)
 	def("add delay", &c.AddDelay, 50*time.Millisecond, time.Millisecond)
 	def("drop delay", &c.DropDelay, time.Second, time.Millisecond)
+	def("settle", &c.Settle, 10*time.Second, time.Millisecond)
+	def("resign patience", &c.ResignPatience, time.Minute, time.Millisecond)
+	if c.Limits == nil {
+		c.Limits = func(shoal.Key) Limits { return Limits{} }
+	}
+	if c.Grace == 0 {
+		c.Grace = time.Minute
+	}
 	def("tick", &c.Tick, 25*time.Millisecond, time.Millisecond)
 	if c.Outbox == 0 {
 		c.Outbox = 256
@@ -73,7 +97,9 @@ func (c Config) withDefaults() (Config, error) {
 
 func (c Config) rules() Rules {
 	return Rules{
+		Settle: Tick(c.Settle.Milliseconds()), ResignPatience: Tick(c.ResignPatience.Milliseconds()),
 		Lease: Tick(c.Lease.Milliseconds()), Warm: Tick(c.Warm.Milliseconds()),
+		Grace:    Tick(c.Grace.Milliseconds()),
 		AddDelay: Tick(c.AddDelay.Milliseconds()), DropDelay: Tick(c.DropDelay.Milliseconds()),
 	}.withDefaults()
 }
@@ -84,6 +110,7 @@ type Stats struct {
 	View      shoal.View
 	Members   int
 	Waiting   int // announcements no home has acknowledged yet
+	Resigned  int // blocks the node has resigned from, and no home has answered yet
 
 	Lookups     int64 // keys looked up by Locate
 	LookupsSelf int64 // of these asks, answered by this node itself
@@ -109,6 +136,7 @@ func (r *Runner) Stats() Stats {
 	defer r.mu.Unlock()
 	s.Directory = r.core.Directory.Counts()
 	s.Waiting = r.core.Announcer.Waiting()
+	s.Resigned = r.core.Standings.Resigned()
 	return s
 }
 

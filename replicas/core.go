@@ -1,6 +1,10 @@
 package replicas
 
-import "github.com/shoal-mesh/shoal"
+import (
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
 
 // A Core is the pure half of one node: what it knows as a home and what it tells as a
 // holder. Messages a node sends to itself are delivered at once, inside; those returned
@@ -9,17 +13,24 @@ import "github.com/shoal-mesh/shoal"
 type Core struct {
 	Directory *Directory
 	Announcer *Announcer
+	Standings *Standings
 
-	self  shoal.NodeID
-	table *Table
+	self     shoal.NodeID
+	rules    Rules
+	table    *Table
+	presence presence
+	frontier *shoal.Frontier // the node's own; never changed in place
 }
 
 // NewCore returns the Core of node self. It knows nobody until SetTable.
 func NewCore(self shoal.NodeID, rules Rules) *Core {
+	announcer := NewAnnouncer(self, rules)
 	return &Core{
 		Directory: NewDirectory(self, rules),
-		Announcer: NewAnnouncer(self, rules),
+		Announcer: announcer,
+		Standings: NewStandings(self, rules, announcer),
 		self:      self,
+		rules:     rules.withDefaults(),
 		table:     NewTable(nil),
 	}
 }
@@ -27,24 +38,30 @@ func NewCore(self shoal.NodeID, rules Rules) *Core {
 // Table returns the membership the node acts under.
 func (c *Core) Table() *Table { return c.table }
 
-// SetTable makes t the membership the node acts under.
+// SetTable makes t the membership the node acts under, at once and with nobody away but
+// whom t says is: see SetMembers.
 func (c *Core) SetTable(now Tick, t *Table) []Message {
 	c.table = t
 	out := c.Directory.SetTable(now, t)
 	c.Announcer.SetTable(now, t)
+	c.Standings.SetTable(now, t)
 	return c.deliver(now, out)
 }
 
 // Step takes one message from another node in. If the message asks for an answer, that
 // is the last of those returned.
 func (c *Core) Step(now Tick, m Message) []Message {
+	if m.Frontier != nil {
+		c.Directory.heard(now, m.From, *m.Frontier)
+	}
 	return c.deliver(now, c.step(now, m))
 }
 
 // Tick does what time makes due. A few ticks in a hundred milliseconds will do.
 func (c *Core) Tick(now Tick) []Message {
-	out := c.Directory.Tick(now)
-	return c.deliver(now, append(out, c.Announcer.Tick(now)...))
+	out := append(c.endGrace(now), c.Directory.Tick(now)...)
+	out = append(out, c.Announcer.Tick(now)...)
+	return c.deliver(now, append(out, c.Standings.Tick(now)...))
 }
 
 // Lookup is Directory.Lookup for a reader on the node itself.
@@ -61,33 +78,51 @@ func (c *Core) Ask(now Tick, a Ask, avoid []Avoid, peek bool, out []Answer) ([]A
 
 // Failed takes in that the call which carried m failed.
 func (c *Core) Failed(now Tick, m Message) {
-	if m.Type == MsgBatch {
+	switch m.Type {
+	case MsgBatch:
 		c.Announcer.failed(now, m)
+	case MsgStand:
+		c.Directory.orderFailed(now, m)
 	}
 }
 
-// Add tells the homes of key that the node holds it.
-func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum) []Message {
-	c.Announcer.Add(now, key, sum)
+// Add tells the homes of key that the node holds it, as a keeper, and of how many replicas
+// its dataset wants.
+func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) []Message {
+	c.Announcer.Add(now, key, sum, limits, !c.Standings.knows(key))
+	c.Standings.gained(key)
 	return c.settle(now)
 }
 
-// Drop tells the homes of keys that the node holds them no more.
-func (c *Core) Drop(now Tick, keys ...shoal.Key) []Message {
-	for _, key := range keys {
-		c.Announcer.Drop(now, key)
-	}
+// Drop tells the homes of key that the node holds it no more, and that it had not been read
+// for idle; zero is not known.
+func (c *Core) Drop(now Tick, key shoal.Key, idle time.Duration) []Message {
+	c.Standings.dropped(key)
+	c.Announcer.Drop(now, key, IdleOf(idle))
 	return c.settle(now)
+}
+
+// Resign is Standings.Resign.
+func (c *Core) Resign(now Tick, keys ...shoal.Key) []Message {
+	return c.deliver(now, c.Standings.Resign(now, keys...))
+}
+
+// TakeOrders is Standings.TakeOrders.
+func (c *Core) TakeOrders() []Order { return c.Standings.TakeOrders() }
+
+// EndOrders is Standings.EndOrders.
+func (c *Core) EndOrders(now Tick, orders []Order) []Message {
+	return c.deliver(now, c.Standings.EndOrders(now, orders))
 }
 
 // Feed is Announcer.Feed; if it reports false, wait for one of the messages to be
 // answered, or for the next Tick.
-func (c *Core) Feed(now Tick, key shoal.Key, sum shoal.Sum) (bool, []Message) {
-	if c.Announcer.Feed(now, key, sum) {
+func (c *Core) Feed(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) (bool, []Message) {
+	if c.Announcer.Feed(now, key, sum, limits) {
 		return true, nil
 	}
 	out := c.deliver(now, c.Announcer.Tick(now))
-	return c.Announcer.Feed(now, key, sum), out
+	return c.Announcer.Feed(now, key, sum, limits), out
 }
 
 // EndScan is Announcer.EndScan.
@@ -140,9 +175,11 @@ func (c *Core) settle(now Tick) []Message {
 
 func (c *Core) step(now Tick, m Message) []Message {
 	switch m.Type {
-	case MsgAck, MsgWant, MsgCheck:
+	case MsgAck, MsgWant, MsgCheck, MsgAudit:
 		return c.Announcer.Step(now, m)
-	case MsgLookup, MsgPeek, MsgBatch, MsgIntent, MsgRenew, MsgRelease:
+	case MsgStand:
+		return c.Standings.Step(m)
+	case MsgLookup, MsgPeek, MsgBatch, MsgResign, MsgStood, MsgIntent, MsgRenew, MsgRelease, MsgPull, MsgPage, MsgMeet, MsgMet:
 		return c.Directory.Step(now, m)
 	}
 	return nil
@@ -155,6 +192,7 @@ func (c *Core) deliver(now Tick, queue []Message) []Message {
 		if m := queue[i]; m.To == c.self {
 			queue = append(queue, c.step(now, m)...)
 		} else {
+			c.tell(&m)
 			out = append(out, m)
 		}
 	}

@@ -19,15 +19,17 @@ import (
 // holder is asked for it, and the home, if it has just become one, answers Unknown
 // instead of Fill.
 type Directory struct {
-	self  shoal.NodeID
-	rules Rules
-	table *Table
-	boot  uint64 // this node's own
+	self   shoal.NodeID
+	rules  Rules
+	table  *Table
+	before *Table // of the last view
+	boot   uint64 // this node's own
 
 	members []*member // sorted by ID
 	byID    map[shoal.NodeID]*member
-	numbers []*member // by member.number; nil for one that has left
-	retired []uint16  // numbers to be swept out of the entries
+	numbers []*member       // by member.number; nil for one that has left
+	retired []uint16        // numbers to be swept out of the entries
+	left    map[uint16]Tick // by number of one that has left, until that is swept out: when
 	sweep   sweep
 
 	owned    ShardSet
@@ -40,8 +42,26 @@ type Directory struct {
 	leases  leases
 	counts  Counts
 
-	refreshAt Tick         // when to ask the next member to say again what it holds
-	refreshed shoal.NodeID // the member asked last
+	now      Tick                // of the step in progress
+	first    ShardSet            // owned shards of which this is the home, not the backup home
+	ranked   [Shards]uint32      // index into gains: since when
+	retells  ShardSet            // of first: not settled, or their holders not yet told what they are
+	retellAt Tick                // nothing of retells settles before
+	moves    map[shoal.Key]*move // blocks whose keepers change
+	laters   []later             // blocks to look at again, soonest first
+	touched  []uint16            // members that have changed, so that entries naming them must be looked at
+	orderSeq uint64              // of the last Stand, to whomever
+	hurried  []*member           // to be sent orders at the end of the step
+
+	dense     [Shards]uint16 // index into member.digests of the shards owned or dirty
+	spare     []uint16       // indexes that are free
+	denseTop  int            // indexes ever used
+	snapshots snapshots
+	pulling   ShardSet // shards of which a snapshot is awaited
+	whole     ShardSet // shards of which everything was known to this home at some time since it got them
+	lostAt    Tick     // when it last lost some
+	frontiers frontiers
+	hints     *hints
 }
 
 // member is what the Directory keeps of a node of its view.
@@ -56,17 +76,36 @@ type member struct {
 	bits    int       // entries that name it as a holder
 	most    int       // what bits may come to
 	leases  int       // that it has as a filler
+	away    bool      // gossip says it is dead, and there is hope
+	digests []Digest  // of the blocks it is named a holder of, by Directory.dense
 	missing *ShardSet // owned shards of which it has not yet told everything; nil for none
 	pushing *ShardSet // shards of the push that is arriving
 	begun   uint32    // index of the last gain when that push began
 	beganAt Tick      // when it began
 	stale   *ShardSet // shards a push tells anew, with entries that name it from before
-	again   uint16    // shard to go on with when it is asked to say again what it holds
+	wanted  *ShardSet // of missing: shards whose digests differ, so it is to push them
+	unheard *ShardSet // shards whose digests it was asked for in the last round; nil when all came
 	heard   Tick      // when its last Batch came
-	wantAt  Tick      // when to ask for missing
+	wantAt  Tick      // when to ask for wanted
+	auditAt Tick      // when to ask for the digests of the rest of missing
+
+	state  shoal.State
+	front  front
+	load   float32 // readers sent to it lately, as of loaded
+	loaded Tick
+
+	refreshAt Tick // when to ask for all digests
+	confirmed Tick // when all it holds was last confirmed
 
 	checks  []Change // blocks it is asked about, until it answers in a Batch
 	checkAt Tick
+
+	leftAt   Tick        // when it went away
+	untold   *ShardSet   // what was missing then
+	missedAt Tick        // when something of it was missing last that had not been
+	version  uint64      // the last one it told: see Standings
+	orders   orderStream // what it has still to be told
+	hurry    bool        // it is in Directory.hurried
 }
 
 // Counts are what a Directory has done and has.
@@ -78,7 +117,11 @@ type Counts struct {
 	Corrections                                    int // holders forgotten because a reader did not find the block there
 	Mismatches                                     int // announcements whose sum differs from the first holder's
 	Refused                                        int // holders and leases not taken on, because the member has too many
-	Refreshes                                      int // times a member was asked to say again what it holds
+	Audits, Differences                            int // batches with digests compared; shards found to differ
+	Pulled                                         int // records taken over from other homes
+	Orders, GoneOrders, StaleOrders                int // given; those for a block that was not there; those refused as old
+	Resigned, Moved, LastResigned                  int // resignations heard; ended by another keeper; ended by none
+	Moves                                          int // blocks whose keepers are changing, now
 }
 
 // maxChecks is how many keys a member is asked about at a time; it is asked about
@@ -88,14 +131,16 @@ const maxChecks = 1024
 // NewDirectory returns the Directory of node self. It knows nobody until SetTable.
 func NewDirectory(self shoal.NodeID, rules Rules) *Directory {
 	return &Directory{
-		self: self, rules: rules.withDefaults(), table: NewTable(nil),
+		self: self, rules: rules.withDefaults(), table: NewTable(nil), before: NewTable(nil),
 		byID: make(map[shoal.NodeID]*member), numbers: make([]*member, 1),
-		entries: newEntries(), leases: newLeases(), gains: make([]Tick, 1),
+		entries: newEntries(), leases: newLeases(), hints: new(hints), gains: make([]Tick, 1),
+		moves: make(map[shoal.Key]*move), left: make(map[uint16]Tick),
 	}
 }
 
 // Step takes one message in and returns those that go out because of it.
 func (d *Directory) Step(now Tick, m Message) []Message {
+	d.now = now
 	switch m.Type {
 	case MsgLookup, MsgPeek:
 		reply := d.reply(m, MsgAnswers)
@@ -103,7 +148,21 @@ func (d *Directory) Step(now Tick, m Message) []Message {
 		reply.Answers, intents = d.lookup(now, &m, nil)
 		return append(intents, reply)
 	case MsgBatch:
-		return []Message{d.batch(now, m)}
+		reply := d.batch(now, m)
+		return append(d.rush(nil), reply)
+	case MsgResign:
+		d.resign(m)
+		return d.rush(nil)
+	case MsgStood:
+		return d.stood(m)
+	case MsgPull:
+		return []Message{d.page(now, m)}
+	case MsgPage:
+		d.paged(now, m)
+	case MsgMeet:
+		return []Message{d.met(now, m)}
+	case MsgMet:
+		d.meet(now, m.Frontiers)
 	case MsgIntent:
 		d.intent(now, m)
 	case MsgRenew:
@@ -126,7 +185,9 @@ func (d *Directory) Lookup(
 }
 
 func (d *Directory) lookup(now Tick, m *Message, out []Answer) ([]Answer, []Message) {
+	d.now = now
 	p := d.byID[m.From]
+	d.hints.turn(now)
 	var intents []Message
 	var nodes []shoal.NodeID
 	for _, key := range m.Keys {
@@ -141,7 +202,7 @@ func (d *Directory) lookup(now Tick, m *Message, out []Answer) ([]Answer, []Mess
 		slot := d.entries.find(key, hash)
 		if slot != 0 {
 			d.correct(now, slot, p, m.Avoid, m.Type == MsgPeek)
-			a, nodes = d.known(now, slot, p, hash, m.Avoid, nodes)
+			a, nodes = d.known(now, slot, p, hash, m, nodes)
 		}
 		if a.Kind == Unknown {
 			a = d.nobody(now, m, key, hash, slot, p)
@@ -163,8 +224,7 @@ func (d *Directory) correct(now Tick, slot uint32, p *member, avoid []Avoid, pee
 		if v.Reason != NotFound || q == nil || q == p {
 			continue
 		}
-		if d.entries.dropHolder(slot, q.number) {
-			q.bits--
+		if d.loseHolder(slot, q, hashKey(d.entries.at(slot).key)) {
 			d.counts.Corrections++
 			d.check(now, q, slot)
 		}
@@ -180,17 +240,21 @@ func (d *Directory) correct(now Tick, slot uint32, p *member, avoid []Avoid, pee
 
 // known answers from what the entry in slot says; Unknown when that is nothing of use.
 func (d *Directory) known(
-	now Tick, slot uint32, p *member, hash uint64, avoid []Avoid, nodes []shoal.NodeID,
+	now Tick, slot uint32, p *member, hash uint64, m *Message, nodes []shoal.NodeID,
 ) (Answer, []shoal.NodeID) {
+	avoid := m.Avoid
 	var few [16]uint16
 	best := ranking{zone: p.zone, salt: hash ^ p.seed}
 	for _, n := range d.entries.holders(slot, few[:0]) {
-		if q := d.numbers[n]; q != nil && q != p && !avoids(avoid, q.id) {
-			best.add(q)
+		if q := d.numbers[n]; q != nil && q != p && !q.away && !avoids(avoid, q.id) {
+			best.add(q, d.hints.readers(hash, n) >= d.rules.Readers, loadStep(q.loadAt(now)))
 		}
 	}
 	start := len(nodes)
 	if best.n > 0 {
+		if m.Type == MsgLookup {
+			d.sent(now, hash, best.top[0].member)
+		}
 		for _, c := range best.top[:best.n] {
 			nodes = append(nodes, c.member.id)
 		}
@@ -219,10 +283,17 @@ func (d *Directory) nobody(now Tick, m *Message, key shoal.Key, hash uint64, slo
 		return Answer{Kind: Unknown}
 	case peek:
 		return Answer{Kind: Nowhere}
-	case !d.grant(now, key, hash, p, d.rules.Lease):
-		return Answer{Kind: Fill}
 	}
-	return Answer{Kind: Fill, Lease: time.Duration(d.rules.Lease) * time.Millisecond}
+	a := Answer{Kind: Fill}
+	if d.grant(now, key, hash, p, d.rules.Lease) {
+		a.Lease = time.Duration(d.rules.Lease) * time.Millisecond
+	}
+	if m.Offer != nil {
+		if q := d.place(now, p, *m.Offer); q != nil {
+			a.Place = q.id
+		}
+	}
+	return a
 }
 
 // warming reports whether this home became one of shard so lately that some members
@@ -231,7 +302,7 @@ func (d *Directory) warming(now Tick, shard uint16) bool {
 	if d.unsynced[shard] == 0 {
 		return false
 	}
-	if now < d.gains[d.gained[shard]]+d.rules.Warm {
+	if !d.whole.Has(shard) && now < d.gains[d.gained[shard]]+d.rules.Warm {
 		return true
 	}
 	return slices.ContainsFunc(d.members, func(p *member) bool {
@@ -239,8 +310,8 @@ func (d *Directory) warming(now Tick, shard uint16) bool {
 	})
 }
 
-// Holders returns the members this home knows to hold key, sorted by ID; nil when the
-// node is no home of it.
+// Holders returns the members this home knows to hold key, but for those that are away,
+// sorted by ID; nil when the node is no home of it.
 func (d *Directory) Holders(key shoal.Key) []shoal.NodeID {
 	hash := hashKey(key)
 	slot := d.entries.find(key, hash)
@@ -249,7 +320,7 @@ func (d *Directory) Holders(key shoal.Key) []shoal.NodeID {
 	}
 	var ids []shoal.NodeID
 	for _, n := range d.entries.holders(slot, nil) {
-		if q := d.numbers[n]; q != nil {
+		if q := d.numbers[n]; q != nil && !q.away {
 			ids = append(ids, q.id)
 		}
 	}
@@ -275,6 +346,7 @@ func (d *Directory) Filler(now Tick, key shoal.Key) (id shoal.NodeID, left Tick,
 func (d *Directory) Counts() Counts {
 	c := d.counts
 	c.Entries, c.Leases, c.Owned = d.entries.n, len(d.leases.bySlot), d.owned.Len()
+	c.Moves = len(d.moves)
 	for _, p := range d.members {
 		c.Missing += p.missing.Len()
 	}
@@ -319,7 +391,8 @@ func (d *Directory) reply(m Message, t MessageType) Message {
 	}
 }
 
-// ranking keeps the best MaxNodes of the members it is given: those of the reader's zone
+// ranking keeps the best MaxNodes of the members it is given: those that not too many
+// readers of the block were just sent to, those of the reader's zone, those with less to do
 // first, and among equals in an order that differs from reader to reader and from key to
 // key, so that neither a reader nor a popular block burdens one holder alone.
 type ranking struct {
@@ -332,11 +405,13 @@ type ranking struct {
 type ranked struct {
 	member *member
 	score  uint64
+	load   int
 	near   bool
+	full   bool // enough readers of the block were sent to it
 }
 
-func (r *ranking) add(p *member) {
-	c := ranked{member: p, score: mix(r.salt ^ p.seed), near: p.zone == r.zone}
+func (r *ranking) add(p *member, full bool, load int) {
+	c := ranked{member: p, score: mix(r.salt ^ p.seed), load: load, near: p.zone == r.zone, full: full}
 	at := r.n
 	for at > 0 && c.before(r.top[at-1]) {
 		at--
@@ -350,8 +425,14 @@ func (r *ranking) add(p *member) {
 }
 
 func (c ranked) before(o ranked) bool {
+	if c.full != o.full {
+		return o.full
+	}
 	if c.near != o.near {
 		return c.near
+	}
+	if c.load != o.load {
+		return c.load < o.load
 	}
 	if c.score != o.score {
 		return c.score > o.score

@@ -17,8 +17,11 @@ import (
 // they say to one another. Messages wait in the network until "deliver" or "settle".
 //
 //	add-nodes n1 n2/zone ...  join; everybody sees the new view
+//	graceful                  from now on a member that is gone is away for a while
 //	kill n1                   everybody else sees it gone
 //	restart n1                the same with another boot, blocks kept
+//	part n1                   everybody loses sight of it, and it of everybody
+//	heal n1                   they see one another again
 //	state n1 draining
 //	hold n1 k1 ...            the node puts blocks into its store (and announces them)
 //	drop n1 k1 ...
@@ -51,13 +54,20 @@ type mesh struct {
 	keys    map[string]shoal.Key
 	out     strings.Builder
 	verbose bool
+
+	graceful  bool // SetMembers, not SetTable
+	announced int  // changes in batches
+	mute      shoal.NodeID
 }
 
 type meshNode struct {
 	member shoal.Member
 	core   *Core
 	store  map[shoal.Key]shoal.Sum
+	stand  map[shoal.Key]shoal.Standing // what it was told; see keepers_test.go
+	deaf   bool                         // takes orders later
 	dead   bool
+	parted bool // sees only itself, and is seen by nobody
 }
 
 func newMesh() *mesh {
@@ -84,6 +94,11 @@ func (m *mesh) command(t *testing.T, d *datadriven.TestData) string {
 		m.members()
 	case "restart":
 		m.restart(shoal.NodeID(words[0]))
+	case "graceful":
+		m.graceful = true
+	case "part", "heal":
+		m.nodes[shoal.NodeID(words[0])].parted = d.Cmd == "part"
+		m.members()
 	case "state":
 		n := m.nodes[shoal.NodeID(words[0])]
 		n.member.State = map[string]shoal.State{"serving": shoal.Serving, "draining": shoal.Draining}[words[1]]
@@ -99,6 +114,10 @@ func (m *mesh) command(t *testing.T, d *datadriven.TestData) string {
 		clear(m.lossy)
 		for _, w := range words {
 			m.lossy[shoal.NodeID(w)] = true
+		}
+	case "standing":
+		for _, w := range words {
+			m.standing(w)
 		}
 	case "show":
 		for _, w := range words {
@@ -119,14 +138,17 @@ func (m *mesh) nodeCommand(t *testing.T, d *datadriven.TestData, n *meshNode, wo
 	case "hold":
 		for i, key := range keys {
 			n.store[key] = shoal.Sum(i + 1)
-			m.send(n.core.Add(m.now, key, n.store[key]))
+			n.stand[key] = shoal.Untold()
+			m.send(n.core.Add(m.now, key, n.store[key], limitsArg(d)))
 		}
 	case "drop", "lose":
 		for _, key := range keys {
 			delete(n.store, key)
 		}
 		if d.Cmd == "drop" {
-			m.send(n.core.Drop(m.now, keys...))
+			for _, key := range keys {
+				m.send(n.core.Drop(m.now, key, 0))
+			}
 		}
 	case "renew":
 		m.send(n.core.Renew(m.now, keys...))
@@ -135,7 +157,7 @@ func (m *mesh) nodeCommand(t *testing.T, d *datadriven.TestData, n *meshNode, wo
 	case "lookup", "peek":
 		m.lookup(d, n, keys)
 	default:
-		t.Fatalf("unknown command %q", d.Cmd)
+		m.keeperCommand(t, d, n, keys)
 	}
 }
 
@@ -146,6 +168,7 @@ func (m *mesh) addNodes(words []string) {
 		m.nodes[id] = &meshNode{
 			member: shoal.Member{ID: id, Zone: zone, State: shoal.Serving, Boot: 1},
 			core:   NewCore(id, Rules{}), store: make(map[shoal.Key]shoal.Sum),
+			stand: make(map[shoal.Key]shoal.Standing),
 		}
 	}
 	m.members()
@@ -162,11 +185,20 @@ func (m *mesh) restart(id shoal.NodeID) {
 func (m *mesh) members() {
 	var all []shoal.Member
 	for _, n := range m.live() {
-		all = append(all, n.member)
+		if !n.parted {
+			all = append(all, n.member)
+		}
 	}
 	t := NewTable(all)
 	for _, n := range m.live() {
-		m.send(n.core.SetTable(m.now, t))
+		switch {
+		case n.parted:
+			m.send(n.core.SetMembers(m.now, []shoal.Member{n.member}))
+		case m.graceful:
+			m.send(n.core.SetMembers(m.now, all))
+		default:
+			m.send(n.core.SetTable(m.now, t))
+		}
 	}
 }
 
@@ -230,11 +262,12 @@ func (m *mesh) pass(ms Tick) {
 
 // serve does for a Core what a Runner does: scans and checks.
 func (m *mesh) serve(n *meshNode) {
+	m.carryOut(n)
 	a := n.core.Announcer
 	if a.WantsScan(m.now) {
 		a.BeginScan(m.now)
 		for _, key := range slices.SortedFunc(maps.Keys(n.store), compareKeys) {
-			if ok, _ := n.core.Feed(m.now, key, n.store[key]); !ok {
+			if ok, _ := n.core.Feed(m.now, key, n.store[key], Limits{}); !ok {
 				panic("a home does not keep up with a handful of keys")
 			}
 		}
@@ -250,6 +283,11 @@ func (m *mesh) serve(n *meshNode) {
 
 func (m *mesh) send(out []Message) {
 	m.queue = append(m.queue, out...)
+	for _, o := range out {
+		if o.Type == MsgBatch {
+			m.announced += len(o.Changes)
+		}
+	}
 	if !m.verbose {
 		return
 	}
@@ -267,7 +305,7 @@ func (m *mesh) deliver() {
 		o := m.queue[0]
 		m.queue = m.queue[1:]
 		n := m.nodes[o.To]
-		if n == nil || n.dead || m.lossy[o.To] || m.nodes[o.From].dead {
+		if n == nil || n.dead || m.lossy[o.To] || m.nodes[o.From].dead || n.parted || m.nodes[o.From].parted || o.From == m.mute {
 			continue
 		}
 		m.send(n.core.Step(m.now, o))
@@ -323,9 +361,16 @@ func (m *mesh) text(o Message) string {
 	if o.Shards != nil {
 		fmt.Fprintf(&b, " shards=%d", o.Shards.Len())
 	}
+	if o.Audited != nil {
+		fmt.Fprintf(&b, " digests=%d", len(o.Digests))
+	}
+	for _, r := range o.Records {
+		fmt.Fprintf(&b, " %s@%v", m.name(r.Key), r.Holders)
+	}
 	for _, key := range o.Keys {
 		fmt.Fprintf(&b, " %s", m.name(key))
 	}
+	b.WriteString(m.orderText(o))
 	for _, c := range o.Changes {
 		sign := "-"
 		if c.Held {

@@ -13,18 +13,54 @@
 //
 // Holders tell both homes of a block when they get it and when they drop it, in numbered
 // Batches (Announcer, Directory). When membership changes, a home that is new to a shard
-// is told what the others hold of that shard, and nothing else is announced again. A home
-// that finds that somebody has told it nothing of a shard asks for it, so lost, repeated,
-// late and reordered messages only cost time. And as a belief may still be wrong, each
-// home asks one member every five minutes to say again what it holds.
+// pulls what is known of it from the other home, or from one that was a home before; then
+// each holder confirms by Digest what it holds, and announces only shards that differ. Once
+// every five minutes all holders are asked for their digests, so lost, repeated, late and
+// reordered messages only cost time, and nothing false is believed for long. A member that
+// gossip reports dead is away for a minute first: it keeps its shards and its entries, but
+// nobody is sent to it.
+//
+// Homes spread readers over holders, and name a node for a block whose reader will not
+// keep it, by the frontiers that all nodes tell one another.
 //
 // Nothing here is needed for a read to succeed: the directory holds hints. A false one
 // costs one extra hop and is corrected by the reader that stumbled over it.
 //
-// All decisions are in Core (Directory and Announcer) and Search, which are pure:
+// All decisions are in Core (Directory, Announcer and Standings) and Search, which are pure:
 // messages and ticks in, messages out. Runner adds clock, network and goroutines.
 //
-// Not here yet: keepers and classes of replicas, RESIGN before a last copy goes, digests
-// (policy.md §2.5; they will tell what need not be said again), snapshots from home to
-// home, and load-aware choice of holders.
+// # Keepers
+//
+// A holder that is a keeper may not drop its replica alone, so that two evictions at once
+// never lose the last replica of a block (policy.md §2.4). Every replica starts as a
+// keeper's, and only the home's orders change that:
+//
+//   - To be keeper, with the class of the replica. The holder takes it on, and says that it
+//     has (Obeyed) or that it does not have the block (Gone).
+//   - To be keeper no more, with the class. The home gives this order only after others, as
+//     many as Limits.Min says, have obeyed an order to be keeper; and the order names the
+//     version the holder had before these others were asked. A holder that has gained the
+//     block, or been told to keep it, since then refuses (Stale). So the holder that was told
+//     last to keep a block is its keeper still: whoever relieved it would have told another
+//     one later. This holds whatever is lost, late, repeated or overtaken, and when two homes
+//     give orders at the same time.
+//   - To be keeper no more as nobody else holds the block (class Last). That rests on the
+//     home's knowledge, not on versions, so it waits: for members that have not told what
+//     they hold, for members just gone, and until the view has been the same for long enough
+//     that whoever named another home has found out (Rules.Settle). Here alone is time a
+//     premise: views that differ for longer than that, or a member that is silent for longer
+//     than Rules.ResignPatience, may cost a last replica.
+//
+// A version counts what its node has gained and been told to keep. What a holder tells a home
+// names the version as of which that home has acknowledged all it was told: an order based on
+// it cannot be meant for a replica the home does not know.
+//
+// A keeper that would drop a block resigns, again and again until it is told that it is
+// keeper no more. If all holders resign, one is told to keep the block all the same; its
+// resignation goes on, and by then it may be the last one. It is for the block store to
+// think again when the block has become worth more (Holdings). Nodes that drain are made
+// keepers only of blocks that nobody else holds.
+//
+// A home that is new to a shard does not know for sure who was told what. When the shard has
+// settled it makes keepers of those the snapshot names, and tells all holders anew.
 package replicas

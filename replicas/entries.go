@@ -36,6 +36,10 @@ const (
 	flagUsed   = 1 << 0
 	flagLeased = 1 << 1
 	flagMore   = 1 << 2 // more has further holders
+
+	shiftKeepers = 3 // 2 bits: how many of the holders, which are the first, are keepers
+	shiftMin     = 5 // 2 bits: Limits.Min
+	shiftMax     = 7 // 3 bits: Limits.Max
 )
 
 func newEntries() entries {
@@ -100,7 +104,22 @@ func (t *entries) remove(slot uint32) {
 	t.n--
 }
 
-// addHolder records member number n as a holder and reports whether it was none.
+func (e *entry) keepers() int { return int(e.flags >> shiftKeepers & 3) }
+
+func (e *entry) setKeepers(n int) {
+	e.flags = e.flags&^(3<<shiftKeepers) | uint16(n)<<shiftKeepers
+}
+
+func (e *entry) limits() Limits {
+	return Limits{Min: uint8(e.flags >> shiftMin & 3), Max: uint8(e.flags >> shiftMax & 7)}
+}
+
+func (e *entry) setLimits(l Limits) {
+	l = l.clip()
+	e.flags = e.flags&^(3<<shiftMin|7<<shiftMax) | uint16(l.Min)<<shiftMin | uint16(l.Max)<<shiftMax
+}
+
+// addHolder records member number n as the last holder and reports whether it was none.
 func (t *entries) addHolder(slot uint32, n uint16) bool {
 	e := t.at(slot)
 	gap := -1
@@ -124,36 +143,61 @@ func (t *entries) addHolder(slot uint32, n uint16) bool {
 	return true
 }
 
-// dropHolder forgets member number n as a holder and reports whether it was one.
-func (t *entries) dropHolder(slot uint32, n uint16) bool {
+// place makes member number n, if it is a holder, the one at index at.
+func (t *entries) place(slot uint32, n uint16, at int) {
+	var few [16]uint16
+	all := t.holders(slot, few[:0])
+	from := slices.Index(all, n)
+	if from < 0 || from == at {
+		return
+	}
+	all = slices.Insert(slices.Delete(all, from, from+1), at, n)
 	e := t.at(slot)
-	for i, h := range e.holders {
-		if h == n {
-			e.holders[i] = 0
-			return true
-		}
+	copy(e.holders[:], all)
+	if len(all) > len(e.holders) {
+		copy(t.more[slot], all[len(e.holders):])
 	}
-	if e.flags&flagMore == 0 {
-		return false
-	}
-	rest := t.more[slot]
-	for i, h := range rest {
-		if h != n {
-			continue
-		}
-		rest = append(rest[:i], rest[i+1:]...)
-		if len(rest) == 0 {
-			delete(t.more, slot)
-			e.flags &^= flagMore
-		} else {
-			t.more[slot] = rest
-		}
-		return true
-	}
-	return false
 }
 
-// holders appends the numbers of the holders of slot to dst, in no useful order.
+// hint notes that member number n, a holder, is said to be a keeper.
+func (t *entries) hint(slot uint32, n uint16) {
+	e := t.at(slot)
+	var few [16]uint16
+	if k := e.keepers(); k < MostKeepers && slices.Index(t.holders(slot, few[:0]), n) >= k {
+		t.place(slot, n, k)
+		e.setKeepers(k + 1)
+	}
+}
+
+// dropHolder forgets member number n as a holder and reports whether it was one. The
+// others stay in their order, and what they are.
+func (t *entries) dropHolder(slot uint32, n uint16) bool {
+	e := t.at(slot)
+	var few [16]uint16
+	all := t.holders(slot, few[:0])
+	at := slices.Index(all, n)
+	if at < 0 {
+		return false
+	}
+	if k := e.keepers(); at < k {
+		e.setKeepers(k - 1)
+	}
+	all = slices.Delete(all, at, at+1)
+	e.holders = [3]uint16{}
+	copy(e.holders[:], all)
+	if e.flags&flagMore == 0 {
+		return true
+	}
+	if len(all) <= len(e.holders) {
+		delete(t.more, slot)
+		e.flags &^= flagMore
+	} else {
+		t.more[slot] = append(t.more[slot][:0], all[len(e.holders):]...)
+	}
+	return true
+}
+
+// holders appends the numbers of the holders of slot to dst, keepers first.
 func (t *entries) holders(slot uint32, dst []uint16) []uint16 {
 	e := t.at(slot)
 	for _, h := range e.holders {

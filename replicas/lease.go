@@ -11,6 +11,7 @@ import (
 // lease says that filler reads a block from the UFS, and until when it is believed.
 type lease struct {
 	filler *member
+	boot   uint64 // of the filler
 	until  Tick
 	timer  Tick // when the timer of this lease rings; an older one is void
 }
@@ -30,7 +31,7 @@ func (d *Directory) lease(now Tick, slot uint32) (lease, bool) {
 		return lease{}, false
 	}
 	l := d.leases.bySlot[slot]
-	if l.until <= now || d.numbers[l.filler.number] != l.filler {
+	if l.until <= now || d.numbers[l.filler.number] != l.filler || l.filler.away || l.filler.boot != l.boot {
 		return lease{}, false
 	}
 	return l, true
@@ -49,7 +50,7 @@ func (d *Directory) grant(now Tick, key shoal.Key, hash uint64, p *member, left 
 		l.filler.leases--
 	}
 	p.leases++
-	l.filler, l.until = p, now+left
+	l.filler, l.boot, l.until = p, p.boot, now+left
 	if !timed || l.timer > l.until {
 		l.timer = l.until
 		heap.Push(&d.leases.timers, timer{at: l.timer, key: key})

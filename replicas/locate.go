@@ -17,8 +17,12 @@ import (
 //
 // avoid are nodes that just failed for these keys: no Answer names one of them. Those
 // that said they do not have the block (NotFound) are forgotten as holders.
-func (r *Runner) Locate(ctx context.Context, keys []shoal.Key, avoid []Avoid) []Answer {
-	answers := r.search(ctx, keys, avoid, false)
+//
+// offer says what the node will not keep if it has to fill it: an Answer of kind Fill then
+// names the node to Place it on, if one wants it. With a nil offer the node keeps what it
+// fills.
+func (r *Runner) Locate(ctx context.Context, keys []shoal.Key, avoid []Avoid, offer *Offer) []Answer {
+	answers := r.search(ctx, keys, avoid, offer, false)
 	r.counts.lookups.Add(int64(len(keys)))
 	for i := range answers {
 		if answers[i].Kind == Fill && answers[i].Lease == 0 {
@@ -31,15 +35,18 @@ func (r *Runner) Locate(ctx context.Context, keys []shoal.Key, avoid []Avoid) []
 // Peek asks who holds or fills keys, without an intent. Its answers are of kind Held,
 // Filling, Nowhere, or Unknown when no home can tell.
 func (r *Runner) Peek(ctx context.Context, keys []shoal.Key) []Answer {
-	return r.search(ctx, keys, nil, true)
+	return r.search(ctx, keys, nil, nil, true)
 }
 
-func (r *Runner) search(ctx context.Context, keys []shoal.Key, avoid []Avoid, peek bool) []Answer {
+func (r *Runner) search(ctx context.Context, keys []shoal.Key, avoid []Avoid, offer *Offer, peek bool) []Answer {
 	s := NewSearch(keys, peek)
 	for {
 		asks, pause := s.Next(r.table.Load(), r.suspects.has)
 		if len(asks) == 0 {
 			return s.Answers()
+		}
+		for i := range asks {
+			asks[i].Offer = offer
 		}
 		if pause {
 			select {
@@ -103,7 +110,7 @@ func (r *Runner) askOne(ctx context.Context, a Ask, avoid []Avoid, peek bool) []
 	t := r.table.Load()
 	self, _ := t.Member(r.self)
 	m := a.message(avoid, peek)
-	m.View, m.Boot = t.View(), self.Boot
+	m.View, m.Boot, m.Frontier = t.View(), self.Boot, r.frontier.Load()
 	reply, err := r.call(ctx, &m, r.cfg.HomeTimeout)
 	if err == nil && reply.Type == MsgAnswers && len(reply.Answers) == len(a.Keys) {
 		r.suspects.remove(a.To)
@@ -114,4 +121,12 @@ func (r *Runner) askOne(ctx context.Context, a Ask, avoid []Avoid, peek bool) []
 		r.cfg.Logger.Debug("home did not answer", "home", string(a.To), "keys", len(a.Keys), "err", err)
 	}
 	return nil
+}
+
+// Coldest returns the node that would best keep a block which o offers and this node has, as
+// far as it knows the others' frontiers. ok is false when nobody wants it.
+func (r *Runner) Coldest(o Offer) (id shoal.NodeID, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.core.Coldest(r.now(), o)
 }

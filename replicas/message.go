@@ -43,6 +43,9 @@ type Answer struct {
 	// that no home answered, or that the asker has too many leases: it fills on its own
 	// account (fail open).
 	Lease time.Duration
+	// Place is the node that is to keep the block which the asker fills but does not keep;
+	// empty when it keeps it, or when nobody wants it.
+	Place shoal.NodeID
 }
 
 // MaxNodes is how many holders an Answer names at most.
@@ -65,9 +68,12 @@ type Avoid struct {
 
 // A Change is one line of a Batch: what its sender has from now on, or has no more.
 type Change struct {
-	Key  shoal.Key
-	Sum  shoal.Sum // of a block that is held
-	Held bool      // "+key" or "-key"
+	Key    shoal.Key
+	Sum    shoal.Sum // of a block that is held
+	Limits Limits    // of a block that is held
+	Idle   Idle      // of a block that is dropped
+	Held   bool      // "+key" or "-key"
+	Fresh  bool      // of a "+key": the block is new there, and no order for it on its way
 }
 
 // A MessageType says what a Message is.
@@ -88,13 +94,34 @@ const (
 	MsgWant                           // home to holder: announce what you hold of Shards
 	MsgCheck                          // home to holder: say again whether you hold the Changes' keys
 	MsgDone                           // the empty answer of a call that has none
+	MsgResign                         // holder to home: I would drop Keys; let somebody else be keeper
+	MsgStand                          // home to holder: number Seq of its stream of Orders
+	MsgStood                          // holder to home: the Orders of Stand Seq are carried out
+)
+
+// The types of messages by which homes come to agree with the truth and with one another.
+// Pull and Meet are answered by Page and Met.
+const (
+	MsgAudit MessageType = iota + 32 // home to holder: tell the Digests of Shards, or of all that are mine
+	MsgPull                          // home to home: a page of what you know of Shards
+	MsgPage                          // the answer
+	MsgMeet                          // anyone to anyone: what I know of the members' frontiers
+	MsgMet                           // the answer: what I know
 )
 
 // String returns the word for t.
 func (t MessageType) String() string {
+	if t >= MsgAudit {
+		words := [...]string{"audit", "pull", "page", "meet", "met"}
+		if int(t-MsgAudit) < len(words) {
+			return words[t-MsgAudit]
+		}
+		return "invalid"
+	}
 	words := [...]string{
 		"invalid", "lookup", "peek", "answers", "batch", "ack", "refused", "intent",
 		"renew", "release", "want", "check", "done",
+		"resign", "stand", "stood",
 	}
 	if int(t) < len(words) {
 		return words[t]
@@ -119,12 +146,30 @@ type Message struct {
 	Answers []Answer     // Answers
 	Filler  shoal.NodeID // Intent
 	Lease   Tick         // Intent: how much of the lease is left
+	Offer   *Offer       // Lookup: what the asker would have another node keep; nil when it keeps the blocks
 	Changes []Change     // Batch, Check
 	// Shards, in a Batch, opens a push: the home forgets what it knows of the sender in
 	// these shards, and hears all of it again in this Batch and those after it, until End.
-	// In a Want it is what the home lacks.
+	// In a Want it is what the home lacks, in an Audit and a Pull what it asks about; in a
+	// Page those asked about of which the sender does not know everything itself.
 	Shards *ShardSet
-	End    bool // Batch: the push is complete
+	// Audited, in a Batch, are shards whose Digests the sender tells, of all that it holds
+	// after this Batch; those that have none in Digests are empty. Only a home that acts
+	// under the same view may make anything of it.
+	Audited *ShardSet
+	Digests []ShardDigest // by ascending shard
+	Cursor  Cursor        // Pull: where the page begins; Page: where the next one does
+	Records []Record      // Page
+	// Frontier is the sender's own, in Lookup, Answers, Batch, Ack, Meet and Met; nil when it
+	// has none to tell. Frontiers are what it knows of others, in Meet and Met.
+	Frontier  *shoal.Frontier
+	Frontiers []Report
+	End       bool // Batch: the push is complete
+	// Version counts what the sender has gained and been told to keep: see Standings. A
+	// Batch, a Resign and a Stood have it.
+	Version uint64
+	Orders  []Order  // Stand
+	Results []Result // Stood: one per Order
 }
 
 // Rules are the settings of the pure half. A zero field means its default.
@@ -155,12 +200,34 @@ type Rules struct {
 	// MaxLeases is how many leases one filler has at a home; beyond that it is told to
 	// fill without. Default 65,536.
 	MaxLeases int
-	// Refresh is how long a home waits, on average, until it asks the next member to say
-	// again what it holds, in milliseconds. Default 300,000.
+	// Refresh is how long a home waits, on average, until it asks a member again for the
+	// digests of what it holds, in milliseconds; what has not been confirmed for three times
+	// as long is forgotten. A holder looks as often whether its digests are true. Default
+	// 300,000.
 	Refresh Tick
-	// RefreshChanges is about how many blocks a member is asked to say again at a time.
-	// Default 65,536 (1.6 MB).
-	RefreshChanges int
+	// Grace is how long a member that is gone keeps its place, in milliseconds. Negative: not
+	// at all. Default 60,000.
+	Grace Tick
+	// PullRecords is how many records of other homes a home that is new takes in, per
+	// second. Default 262,144 (about 8 MB/s).
+	PullRecords int
+	// Meet is how long a node waits until it exchanges what it knows of frontiers with
+	// another, in milliseconds. Default 10,000.
+	Meet Tick
+	// Readers is how many concurrent readers of one block are sent to one holder while
+	// there are others. Default 4.
+	Readers int
+	// Settle is how long the view must have named a home before it takes the word of keeper
+	// from anybody, and before holders ask it to, in milliseconds: until then another node may
+	// think that it is the home. Default 10,000.
+	Settle Tick
+	// ResignPatience is how long members that have not told what they hold keep a home from
+	// giving up a last replica, in milliseconds. Default 60,000.
+	ResignPatience Tick
+	// MaxKept is how many blocks a holder remembers to have gained or been told to keep, so
+	// that it can tell a late order; orders based on what it has forgotten are refused, and
+	// given again. Default 65,536 (up to 10 MB).
+	MaxKept int
 }
 
 func (r Rules) withDefaults() Rules {
@@ -176,6 +243,12 @@ func (r Rules) withDefaults() Rules {
 	def(&r.DropDelay, 1_000)
 	def(&r.RetryAfter, 1_000)
 	def(&r.Refresh, 300_000)
+	def(&r.Meet, 10_000)
+	if r.Grace == 0 {
+		r.Grace = 60_000
+	}
+	def(&r.Settle, 10_000)
+	def(&r.ResignPatience, 60_000)
 	count := func(v *int, to int) {
 		if *v <= 0 {
 			*v = to
@@ -185,7 +258,9 @@ func (r Rules) withDefaults() Rules {
 	count(&r.QueueChanges, 16384)
 	count(&r.MaxHeld, 1<<25)
 	count(&r.MaxLeases, 1<<16)
-	count(&r.RefreshChanges, 1<<16)
+	count(&r.PullRecords, 1<<18)
+	count(&r.Readers, 4)
+	count(&r.MaxKept, 1<<16)
 	r.BatchChanges = min(r.BatchChanges, maxChanges)
 	r.QueueChanges = max(r.QueueChanges, r.BatchChanges)
 	return r

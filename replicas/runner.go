@@ -27,6 +27,21 @@ type Holdings interface {
 	Keys() iter.Seq2[shoal.Key, shoal.Sum]
 	// Has reports whether the block is visible.
 	Has(key shoal.Key) bool
+	// Stand takes in what the node's replica of the block is worth, and whether the node is
+	// its keeper; and, unless credit is zero, that a replica elsewhere has gone which had not
+	// been read for that long. It reports false when the block is not here. A block the node
+	// has resigned from may go when it is told that it is no keeper; but if it is worth more
+	// than at any time since it resigned, as the other replicas have gone, that is to be
+	// decided anew: else two nodes that evict the same block at once would both drop it. Of a
+	// replica that survived a restart nothing is known: it is Untold. Stand may call Drop and
+	// Resign, but not Add.
+	Stand(key shoal.Key, s shoal.Standing, credit time.Duration) bool
+}
+
+// Fronts is what a Runner needs to tell other nodes what this one would give up next.
+type Fronts interface {
+	// Frontier returns it. It is asked for about once a second.
+	Frontier() shoal.Frontier
 }
 
 // A Runner drives the Core of one node: it has the clock, the lock, the network and the
@@ -44,10 +59,13 @@ type Runner struct {
 	moved chan struct{} // a batch was acknowledged: a scan that waits for room may go on
 	table atomic.Pointer[Table]
 
+	frontier  atomic.Pointer[shoal.Frontier] // the node's own, as of frontAt
+	frontedAt time.Time                      // used by run alone
+
 	suspects suspects
 	counts   counters
 
-	members sync.Mutex // held by SetMembers, before mu
+	orders sync.Mutex // held while orders are carried out; taken before mu
 
 	mu     sync.Mutex // guards the fields below; never held over a call
 	core   *Core
@@ -82,15 +100,20 @@ func New(self shoal.NodeID, caller Caller, holdings Holdings, cfg Config) (*Runn
 // SetMembers makes members, in any order, the membership r acts under. It must include
 // the node itself. A call that brings the view r has is cheap.
 func (r *Runner) SetMembers(members []shoal.Member) {
-	r.members.Lock()
-	defer r.members.Unlock()
-	t := NewTable(members)
-	if t.View() == r.View() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.core.SetMembers(r.now(), members)
+	r.follow()
+	r.post(out)
+}
+
+// follow takes in the table of the core if it is another than it was. The lock is held.
+func (r *Runner) follow() {
+	t := r.core.Table()
+	if t == r.table.Load() {
 		return
 	}
 	r.cfg.Logger.Debug("view changed", "view", fmt.Sprintf("%016x", uint64(t.View())), "members", len(t.Members()))
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for id, box := range r.outbox {
 		if _, ok := t.Member(id); !ok {
 			box.queue = nil
@@ -99,25 +122,59 @@ func (r *Runner) SetMembers(members []shoal.Member) {
 			}
 		}
 	}
-	r.post(r.core.SetTable(r.now(), t))
 	r.table.Store(t)
 	r.suspects.reset()
 	r.signal(r.wake)
 }
 
-// Add announces that the node holds key. Call it after the block has become visible.
-func (r *Runner) Add(key shoal.Key, sum shoal.Sum) {
+// lookAhead takes in the node's frontier about once a second.
+func (r *Runner) lookAhead() {
+	if r.cfg.Frontier == nil || time.Since(r.frontedAt) < time.Second {
+		return
+	}
+	r.frontedAt = time.Now()
+	f := r.cfg.Frontier.Frontier() // may take the locks of those who call this Runner
+	r.frontier.Store(&f)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.post(r.core.Add(r.now(), key, sum))
+	r.core.SetFrontier(r.now(), f)
 }
 
-// Drop announces that the node holds keys no more. Call it after the blocks have become
-// invisible.
-func (r *Runner) Drop(keys ...shoal.Key) {
+// Add announces that the node holds key, as a keeper, and how many replicas its dataset
+// wants. Call it after the block has become visible.
+func (r *Runner) Add(key shoal.Key, sum shoal.Sum, limits Limits) {
+	r.orders.Lock()
+	defer r.orders.Unlock()
+	r.mu.Lock()
+	r.post(r.core.Add(r.now(), key, sum, limits))
+	r.mu.Unlock()
+	// An order meant for a replica that has gone may have found this one, before it was known.
+	r.holdings.Stand(key, shoal.Untold(), 0)
+}
+
+// Drop announces that the node holds key no more, and how long it had not been read; zero is
+// not known. Call it after the block has become invisible.
+func (r *Runner) Drop(key shoal.Key, idle time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.post(r.core.Drop(r.now(), keys...))
+	r.post(r.core.Drop(r.now(), key, idle))
+}
+
+// Resign asks that other nodes become the keepers of keys, which the node would drop. What
+// comes of it is told to Holdings.Stand; until then, or until Drop, it is asked again and
+// again. It does not wait and may be called with locks of the block store held.
+func (r *Runner) Resign(keys ...shoal.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.post(r.core.Resign(r.now(), keys...))
+	r.signal(r.wake)
+}
+
+// Explain returns the replicas of key, if the node is a home of it: see Directory.Explain.
+func (r *Runner) Explain(key shoal.Key) []Holder {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.core.Directory.Explain(key)
 }
 
 // Renew keeps the leases the node has on keys. A filler calls it at least once in every
@@ -145,7 +202,7 @@ func (r *Runner) HandleCall(_ context.Context, from shoal.NodeID, request []byte
 	}
 	m.From, m.To = from, r.self
 	switch m.Type {
-	case MsgAnswers, MsgAck, MsgRefused, MsgDone:
+	case MsgAnswers, MsgAck, MsgRefused, MsgDone, MsgPage, MsgMet:
 		return nil, fmt.Errorf("call from %s: %w: %v is no request", from, errWire, m.Type)
 	}
 	reply, err := r.handle(m)
@@ -165,12 +222,13 @@ func (r *Runner) handle(m Message) (Message, error) {
 	reply := Message{Type: MsgDone, View: r.core.Table().View()}
 	if n := len(out) - 1; n >= 0 && out[n].To == m.From {
 		switch out[n].Type {
-		case MsgAnswers, MsgAck, MsgRefused:
+		case MsgAnswers, MsgAck, MsgRefused, MsgPage, MsgMet:
 			reply, out = out[n], out[:n]
 		}
 	}
 	r.post(out)
-	if m.Type == MsgWant || m.Type == MsgCheck {
+	switch m.Type {
+	case MsgWant, MsgCheck, MsgAudit, MsgStand, MsgStood, MsgResign:
 		r.signal(r.wake)
 	}
 	return reply, nil
@@ -200,12 +258,16 @@ func (r *Runner) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			r.lookAhead()
 			r.mu.Lock()
-			r.post(r.core.Tick(r.now()))
+			out := r.core.Tick(r.now())
+			r.follow()
+			r.post(out)
 			r.mu.Unlock()
 		case <-r.wake:
 		}
 		r.answerChecks()
+		r.carryOut()
 		r.startScan(ctx)
 		r.startSenders(ctx)
 	}
@@ -238,6 +300,8 @@ func (b *outbox) put(m Message, room int) bool {
 		return true // it is sent again before it was sent
 	case m.Type == MsgIntent && b.merge(m):
 		return true
+	case m.Type == MsgResign && b.mergeResign(m):
+		return true
 	case m.Type != MsgBatch && len(b.queue) >= room:
 		return false
 	}
@@ -263,6 +327,20 @@ func (b *outbox) merge(m Message) bool {
 		}
 	}
 	return false
+}
+
+// mergeResign adds the keys of Resign m to one that waits: the store resigns from many
+// blocks one after the other. The older version stays, which at worst is refused.
+func (b *outbox) mergeResign(m Message) bool {
+	i := slices.IndexFunc(b.queue, func(q Message) bool {
+		return q.Type == MsgResign && q.View == m.View && q.Boot == m.Boot && q.ToBoot == m.ToBoot &&
+			len(q.Keys)+len(m.Keys) <= maxKeys
+	})
+	if i < 0 {
+		return false
+	}
+	b.queue[i].Keys = append(b.queue[i].Keys, m.Keys...)
+	return true
 }
 
 func (r *Runner) startSenders(ctx context.Context) {
@@ -338,11 +416,38 @@ func (r *Runner) answerChecks() {
 		return
 	}
 	for i := range asked {
-		asked[i].Held = r.holdings.Has(asked[i].Key)
+		asked[i].Held, asked[i].Limits = r.holdings.Has(asked[i].Key), r.cfg.Limits(asked[i].Key)
 	}
 	r.mu.Lock()
 	r.post(r.core.EndChecks(r.now(), asked))
 	r.mu.Unlock()
+}
+
+// carryOut tells the block store what homes have ordered, and them what came of it.
+func (r *Runner) carryOut() {
+	for {
+		if !r.carryOutSome() {
+			return
+		}
+	}
+}
+
+func (r *Runner) carryOutSome() bool {
+	r.orders.Lock()
+	defer r.orders.Unlock()
+	r.mu.Lock()
+	orders := r.core.TakeOrders()
+	r.mu.Unlock()
+	if orders == nil {
+		return false
+	}
+	for i, o := range orders {
+		orders[i].Held = r.holdings.Stand(o.Key, o.Standing, o.Credit.Duration())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.post(r.core.EndOrders(r.now(), orders))
+	return true
 }
 
 // startScan starts the goroutine that announces the node's blocks to homes that are new
@@ -365,7 +470,7 @@ func (r *Runner) scan(ctx context.Context) {
 	batch := make([]Change, 0, few)
 	ok := true
 	for key, sum := range r.holdings.Keys() {
-		if batch = append(batch, Change{Key: key, Sum: sum}); len(batch) == few {
+		if batch = append(batch, Change{Key: key, Sum: sum, Limits: r.cfg.Limits(key)}); len(batch) == few {
 			if ok = r.feed(ctx, batch); !ok {
 				break
 			}
@@ -389,7 +494,7 @@ func (r *Runner) feed(ctx context.Context, batch []Change) bool {
 		r.mu.Lock()
 		fed, out := 0, []Message(nil)
 		for ; fed < len(batch); fed++ {
-			ok, more := r.core.Feed(r.now(), batch[fed].Key, batch[fed].Sum)
+			ok, more := r.core.Feed(r.now(), batch[fed].Key, batch[fed].Sum, batch[fed].Limits)
 			out = append(out, more...)
 			if !ok {
 				break

@@ -22,13 +22,13 @@ func TestRunnerFillsOnce(t *testing.T) {
 		net := newNetwork(t, 3)
 		defer net.close()
 		keys := someKeys(16)
-		first := net.run["n1"].Locate(t.Context(), keys, nil)
+		first := net.run["n1"].Locate(t.Context(), keys, nil, nil)
 		for i, a := range first {
 			if a.Kind != Fill || a.Lease != 30*time.Second {
 				t.Errorf("first Locate of %v = %v, want fill with a lease of 30s", keys[i], answerText(a))
 			}
 		}
-		for i, a := range net.run["n2"].Locate(t.Context(), keys, nil) {
+		for i, a := range net.run["n2"].Locate(t.Context(), keys, nil, nil) {
 			if a.Kind != Filling || a.Nodes[0] != "n1" {
 				t.Errorf("second Locate of %v = %v, want filling n1", keys[i], answerText(a))
 			}
@@ -37,7 +37,7 @@ func TestRunnerFillsOnce(t *testing.T) {
 			net.hold("n1", key)
 		}
 		time.Sleep(100 * time.Millisecond)
-		for i, a := range net.run["n3"].Locate(t.Context(), keys, nil) {
+		for i, a := range net.run["n3"].Locate(t.Context(), keys, nil, nil) {
 			if a.Kind != Held || a.Nodes[0] != "n1" || a.Sum != sumFor(keys[i]) {
 				t.Errorf("Locate of %v = %v sum %d, want held n1 sum %d", keys[i], answerText(a), a.Sum, sumFor(keys[i]))
 			}
@@ -66,7 +66,7 @@ func TestRunnerAsksBackupWhenHomeIsSilent(t *testing.T) {
 		time.Sleep(time.Second)
 		net.silence("n3")
 		begin := time.Now()
-		a := net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil)[0]
+		a := net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil, nil)[0]
 		if a.Kind != Held || a.Nodes[0] != "n2" {
 			t.Errorf("Locate with a silent home = %v, want held n2", answerText(a))
 		}
@@ -75,12 +75,12 @@ func TestRunnerAsksBackupWhenHomeIsSilent(t *testing.T) {
 		}
 		// From now on the backup is asked first.
 		begin = time.Now()
-		net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil)
+		net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil, nil)
 		if took := time.Since(begin); took != 0 {
 			t.Errorf("second Locate with a silent home took %v, want 0", took)
 		}
 		net.silence("n3", "n2")
-		a = net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil)[0]
+		a = net.run["n1"].Locate(t.Context(), []shoal.Key{key}, nil, nil)[0]
 		if a.Kind != Fill || a.Lease != 0 {
 			t.Errorf("Locate with two silent homes = %v, want fill without a lease", answerText(a))
 		}
@@ -98,7 +98,7 @@ func TestRunnerLocateEndsWithItsContext(t *testing.T) {
 		net.silence("n2", "n3")
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if a := net.run["n1"].Locate(ctx, []shoal.Key{key}, nil)[0]; a.Kind != Unknown {
+		if a := net.run["n1"].Locate(ctx, []shoal.Key{key}, nil, nil)[0]; a.Kind != Unknown {
 			t.Errorf("Locate with a context that ends = %v, want unknown", answerText(a))
 		}
 	})
@@ -109,8 +109,8 @@ func TestRunnerTakesOverFromDeadFiller(t *testing.T) {
 		net := newNetwork(t, 3)
 		defer net.close()
 		key := keyOf(net.run["n1"].table.Load(), "n1", "n2")
-		net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil)
-		a := net.run["n2"].Locate(t.Context(), []shoal.Key{key}, []Avoid{{Node: "n3"}})[0]
+		net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil, nil)
+		a := net.run["n2"].Locate(t.Context(), []shoal.Key{key}, []Avoid{{Node: "n3"}}, nil)[0]
 		if a.Kind != Fill {
 			t.Errorf("Locate avoiding the filler = %v, want fill", answerText(a))
 		}
@@ -120,12 +120,12 @@ func TestRunnerTakesOverFromDeadFiller(t *testing.T) {
 			net.run["n2"].Renew(key)
 		}
 		synctest.Wait()
-		if a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil)[0]; a.Kind != Filling {
+		if a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil, nil)[0]; a.Kind != Filling {
 			t.Errorf("Locate while the lease is renewed = %v, want filling n2", answerText(a))
 		}
 		net.run["n2"].Release(key)
 		synctest.Wait()
-		if a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil)[0]; a.Kind != Fill {
+		if a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, nil, nil)[0]; a.Kind != Fill {
 			t.Errorf("Locate after the lease is given back = %v, want fill", answerText(a))
 		}
 	})
@@ -141,7 +141,7 @@ func TestRunnerAnnouncesToNewHomes(t *testing.T) {
 		}
 		net.join("n3")
 		time.Sleep(3 * time.Second)
-		for _, a := range net.run["n3"].Locate(t.Context(), keys, nil) {
+		for _, a := range net.run["n3"].Locate(t.Context(), keys, nil, nil) {
 			if a.Kind != Held || a.Nodes[0] != "n1" {
 				t.Fatalf("Locate after a join = %v, want held n1", answerText(a))
 			}
@@ -162,7 +162,7 @@ func TestRunnerCorrectsWrongHint(t *testing.T) {
 		net.hold("n1", key)
 		time.Sleep(time.Second)
 		net.forget("n1", key) // without a word
-		a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, []Avoid{{Node: "n1", Reason: NotFound}})[0]
+		a := net.run["n3"].Locate(t.Context(), []shoal.Key{key}, []Avoid{{Node: "n1", Reason: NotFound}}, nil)[0]
 		if a.Kind != Fill {
 			t.Errorf("Locate = %v, want fill", answerText(a))
 		}
@@ -191,7 +191,7 @@ func TestRunnerFillsOnceWhileBothHomesAreWarming(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range answers {
 			wg.Go(func() {
-				answers[i] = net.run[shoal.NodeID(fmt.Sprintf("n%d", i+1))].Locate(t.Context(), []shoal.Key{key}, nil)[0]
+				answers[i] = net.run[shoal.NodeID(fmt.Sprintf("n%d", i+1))].Locate(t.Context(), []shoal.Key{key}, nil, nil)[0]
 			})
 		}
 		wg.Wait()
@@ -242,7 +242,7 @@ func TestRunnerLosesNothingInBurst(t *testing.T) {
 		net.silence("n2")
 		for i, key := range keys[:1200] {
 			id := []shoal.NodeID{"n1", "n3"}[i%2]
-			net.run[id].Locate(t.Context(), []shoal.Key{key}, nil)
+			net.run[id].Locate(t.Context(), []shoal.Key{key}, nil, nil)
 		}
 		net.hold("n1", keys[1200])
 		time.Sleep(100 * time.Millisecond)
@@ -330,6 +330,8 @@ type network struct {
 	silent map[shoal.NodeID]bool
 	mute   map[shoal.NodeID]bool // their calls fail
 	away   map[shoal.NodeID]bool // calls to them fail at once
+
+	frontier *fronts // of nodes that join
 }
 
 // newNetwork returns n Runners that know one another and have told one another all.
@@ -349,7 +351,11 @@ func newNetwork(t *testing.T, n int) *network {
 
 func (n *network) join(id shoal.NodeID) {
 	n.stores[id] = &store{blocks: make(map[shoal.Key]shoal.Sum)}
-	r, err := New(id, caller{n, id}, n.stores[id], Config{})
+	cfg := Config{}
+	if n.frontier != nil {
+		cfg.Frontier = n.frontier
+	}
+	r, err := New(id, caller{n, id}, n.stores[id], cfg)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -364,12 +370,14 @@ func (n *network) join(id shoal.NodeID) {
 
 func (n *network) hold(id shoal.NodeID, key shoal.Key) {
 	n.stores[id].put(key)
-	n.run[id].Add(key, sumFor(key))
+	n.run[id].Add(key, sumFor(key), Limits{})
 }
 
 func (n *network) drop(id shoal.NodeID, keys ...shoal.Key) {
 	n.forget(id, keys...)
-	n.run[id].Drop(keys...)
+	for _, key := range keys {
+		n.run[id].Drop(key, 0)
+	}
 }
 
 func (n *network) forget(id shoal.NodeID, keys ...shoal.Key) {
@@ -427,8 +435,15 @@ func (c caller) Call(ctx context.Context, to shoal.NodeID, request []byte) ([]by
 }
 
 type store struct {
-	mu     sync.Mutex // guards the field below
+	mu     sync.Mutex // guards the fields below
 	blocks map[shoal.Key]shoal.Sum
+	stands map[shoal.Key]stood
+}
+
+// stood is what a store was told last of a block, and all the credit it got for it.
+type stood struct {
+	shoal.Standing
+	credit time.Duration
 }
 
 func (s *store) put(key shoal.Key) {
@@ -448,6 +463,19 @@ func (s *store) Has(key shoal.Key) bool {
 	defer s.mu.Unlock()
 	_, ok := s.blocks[key]
 	return ok
+}
+
+func (s *store) Stand(key shoal.Key, is shoal.Standing, credit time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.blocks[key]; !ok {
+		return false
+	}
+	if s.stands == nil {
+		s.stands = make(map[shoal.Key]stood)
+	}
+	s.stands[key] = stood{is, s.stands[key].credit + credit}
+	return true
 }
 
 func someKeys(n int) []shoal.Key {

@@ -6,9 +6,16 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
-// WantsScan reports whether a home waits for a push and no scan is in progress.
+// restScans is how many times as long as the last push took the next scan waits.
+const restScans = 4
+
+// WantsScan reports whether a scan should begin: a home waits for a push, or the digests
+// are not known or have long not been looked at. Pushes that take long are far between.
 func (a *Announcer) WantsScan(now Tick) bool {
-	return !a.inScan && slices.ContainsFunc(a.streams, func(s *stream) bool { return s.due(now) })
+	if a.inScan || now < a.restTo || len(a.streams) == 0 {
+		return false
+	}
+	return now >= a.rescanAt || slices.ContainsFunc(a.streams, func(s *stream) bool { return s.due(now) })
 }
 
 func (s *stream) due(now Tick) bool {
@@ -18,8 +25,12 @@ func (s *stream) due(now Tick) bool {
 // BeginScan starts one scan for all pushes that are due. Blocks that are visible from
 // now until EndScan must be fed.
 func (a *Announcer) BeginScan(now Tick) {
-	a.inScan = true
+	a.inScan, a.scanAt = true, now
 	a.watch()
+	a.digests.beginScan()
+	for key := range a.news { // told since a check began, but before the scan
+		a.digests.vague.Add(ShardOf(key))
+	}
 	for _, s := range a.streams {
 		if !s.due(now) {
 			continue
@@ -33,23 +44,28 @@ func (a *Announcer) BeginScan(now Tick) {
 // Feed tells the homes that wait for a push, and have key's shard in it, that the node
 // holds key. It reports false when a home does not keep up: feed the same key again
 // after the next Ack or Tick.
-func (a *Announcer) Feed(now Tick, key shoal.Key, sum shoal.Sum) bool {
-	if held, ok := a.news[key]; ok && !held {
+func (a *Announcer) Feed(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) bool {
+	held, told := a.news[key]
+	if told && !held {
 		return true // dropped since the caller saw it
 	}
-	shard := ShardOf(key)
+	hash := hashKey(key)
+	shard := uint16(hash)
 	for _, s := range a.scanning {
 		if s == nil || !s.active.Has(shard) {
 			continue
 		}
 		if len(s.queue)-s.first < a.rules.QueueChanges/2 {
-			a.enqueue(now, s, item{Change: Change{Key: key, Sum: sum, Held: true}})
+			a.enqueue(now, s, item{Change: Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true}})
 			continue
 		}
 		if s.inflight == nil || now < s.began+stalled*a.rules.RetryAfter {
 			return false
 		}
 		a.giveUp(now, s)
+	}
+	if !told {
+		a.digests.count(hash)
 	}
 	return true
 }
@@ -80,6 +96,14 @@ func (a *Announcer) EndScan(now Tick) {
 			a.enqueue(now, s, item{mark: pushEnds})
 		}
 	}
+	a.digests.endScan(func(shard uint16) { a.audit(now, shard) })
+	a.rescanAt = now + jitter(a.self, now, a.rules.Refresh)
+	if a.digests.known.Len() < Shards {
+		a.rescanAt = now + a.rules.RetryAfter
+	}
+	if len(a.scanning) > 0 {
+		a.restTo = now + min(restScans*(now-a.scanAt), a.rules.Refresh/4)
+	}
 	a.scanning, a.inScan = nil, false
 	a.forget()
 }
@@ -91,6 +115,7 @@ func (a *Announcer) AbortScan(now Tick) {
 			a.giveUp(now, s)
 		}
 	}
+	a.digests.abortScan()
 	a.scanning, a.inScan = nil, false
 	a.forget()
 }
@@ -114,6 +139,9 @@ func (a *Announcer) EndChecks(now Tick, checked []Change) {
 	for _, c := range checked {
 		// What happened since the caller looked has been told, and is newer.
 		if _, ok := a.news[c.Key]; !ok {
+			if a.inScan {
+				a.digests.vague.Add(ShardOf(c.Key))
+			}
 			a.tell(now, c)
 		}
 	}

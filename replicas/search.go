@@ -47,6 +47,8 @@ type Ask struct {
 	To   shoal.NodeID
 	Keys []shoal.Key
 	Last bool // see Message.Last
+	// Offer is set by whoever puts the question; see Message.Offer.
+	Offer *Offer
 
 	index []int // of Keys in the Search
 }
@@ -167,7 +169,7 @@ func (s *Search) giveUp(hopeless func(i int) bool) {
 
 // message returns the question that a is.
 func (a Ask) message(avoid []Avoid, peek bool) Message {
-	m := Message{Type: MsgLookup, To: a.To, Keys: a.Keys, Avoid: avoid, Last: a.Last}
+	m := Message{Type: MsgLookup, To: a.To, Keys: a.Keys, Avoid: avoid, Last: a.Last, Offer: a.Offer}
 	if peek {
 		m.Type = MsgPeek
 	}

@@ -1,7 +1,6 @@
 package replicas
 
 import (
-	"math/bits"
 	"slices"
 	"strings"
 
@@ -20,8 +19,11 @@ func ShardOf(key shoal.Key) uint16 { return uint16(hashKey(key)) }
 // shard. It never changes once it is made, so many goroutines may read it.
 type Table struct {
 	view    shoal.View
-	members []shoal.Member // sorted by ID
-	homes   [][2]uint16    // per shard: 1 + index into members; 0 for none
+	members []shoal.Member // sorted by ID, those that are away included
+	away    []bool         // by index into members; nil when nobody is
+	live    []shoal.Member // members that are not away
+	ranks   [][2]uint16    // per shard: 1 + index into members, 0 for none, as if nobody were away
+	homes   [][2]uint16    // the same without those that are away; ranks itself when nobody is
 }
 
 // NewTable returns the Table of members, which may come in any order. The homes of a
@@ -29,62 +31,32 @@ type Table struct {
 // comes or goes moves only the shards it gains or loses. Members that drain are homes
 // only when all of them do.
 func NewTable(members []shoal.Member) *Table {
-	t := &Table{members: slices.Clone(members), homes: make([][2]uint16, Shards)}
-	slices.SortFunc(t.members, func(a, b shoal.Member) int {
-		return strings.Compare(string(a.ID), string(b.ID))
-	})
-	t.members = slices.CompactFunc(t.members, func(a, b shoal.Member) bool { return a.ID == b.ID })
-	t.view = viewOf(t.members)
-
-	type runner struct {
-		seed  uint64
-		index uint16
-	}
-	runners := make([]runner, 0, len(t.members))
-	for _, drain := range []bool{false, true} {
-		for i, m := range t.members {
-			if drain || m.State != shoal.Draining {
-				runners = append(runners, runner{xxh3.HashString(string(m.ID)), uint16(i + 1)})
-			}
-		}
-		if len(runners) > 0 {
-			break // somebody stays: those who drain are not asked
-		}
-	}
-	for s := range t.homes {
-		var best [2]uint64
-		place := mix(uint64(s) + 1)
-		for _, r := range runners {
-			switch score := mix(place^r.seed) | 1; {
-			case score > best[0]:
-				best[0], best[1] = score, best[0]
-				t.homes[s] = [2]uint16{r.index, t.homes[s][0]}
-			case score > best[1]:
-				best[1], t.homes[s][1] = score, r.index
-			}
-		}
-	}
+	t := tableOf(members, nil)
+	t.rankAll()
+	t.passOver()
 	return t
 }
 
 // View returns the hash of the membership t was made of: identity, boot and state of
-// every member.
+// every member, and whether it is away.
 func (t *Table) View() shoal.View { return t.view }
 
-// Members returns the members of t, sorted by ID. The caller must not change them.
-func (t *Table) Members() []shoal.Member { return t.members }
+// Members returns the members of t that are not away, sorted by ID. The caller must not
+// change them.
+func (t *Table) Members() []shoal.Member { return t.live }
 
 // Homes returns the home and the backup home of shard; a name is empty where there
-// are not that many members.
+// are not that many members. While one of the two is away there is only the other; while
+// both are, the next in rank stand in for them.
 func (t *Table) Homes(shard uint16) (home, backup shoal.NodeID) {
 	h := t.homes[shard]
 	return t.name(h[0]), t.name(h[1])
 }
 
-// Member returns the member with this id.
+// Member returns the member with this id, unless it is away.
 func (t *Table) Member(id shoal.NodeID) (m shoal.Member, ok bool) {
 	i, ok := t.find(id)
-	if !ok {
+	if !ok || t.isAway(i) {
 		return shoal.Member{}, false
 	}
 	return t.members[i], true
@@ -111,11 +83,18 @@ func (t *Table) numberOf(id shoal.NodeID) uint16 {
 	return 0
 }
 
-func viewOf(members []shoal.Member) shoal.View {
+// isAway reports whether the member at this index of t.members is away.
+func (t *Table) isAway(i int) bool { return t.away != nil && t.away[i] }
+
+func viewOf(members []shoal.Member, away []bool) shoal.View {
 	var b []byte
-	for _, m := range members {
+	for i, m := range members {
+		state := byte(m.State)
+		if away != nil && away[i] {
+			state |= 1 << 7
+		}
 		b = append(b, m.ID...)
-		b = append(b, 0, byte(m.State))
+		b = append(b, 0, state)
 		for shift := 0; shift < 64; shift += 8 {
 			b = append(b, byte(m.Boot>>shift))
 		}
@@ -135,74 +114,4 @@ func mix(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
-}
-
-// A ShardSet is a set of shards. Its zero value is empty.
-type ShardSet struct {
-	words [Shards / 64]uint64
-	n     int
-}
-
-// Len returns how many shards are in s.
-func (s *ShardSet) Len() int {
-	if s == nil {
-		return 0
-	}
-	return s.n
-}
-
-// Has reports whether shard is in s.
-func (s *ShardSet) Has(shard uint16) bool {
-	return s != nil && s.words[shard/64]&(1<<(shard%64)) != 0
-}
-
-// Add puts shard into s and reports whether it was not there before.
-func (s *ShardSet) Add(shard uint16) bool {
-	if s.Has(shard) {
-		return false
-	}
-	s.words[shard/64] |= 1 << (shard % 64)
-	s.n++
-	return true
-}
-
-// Remove takes shard out of s and reports whether it was there.
-func (s *ShardSet) Remove(shard uint16) bool {
-	if !s.Has(shard) {
-		return false
-	}
-	s.words[shard/64] &^= 1 << (shard % 64)
-	s.n--
-	return true
-}
-
-// remove is Remove for a set that may be nil.
-func (s *ShardSet) remove(shard uint16) {
-	if s != nil {
-		s.Remove(shard)
-	}
-}
-
-// All calls yield for each shard of s in ascending order. yield may remove that shard.
-func (s *ShardSet) All(yield func(uint16) bool) {
-	if s.Len() == 0 {
-		return
-	}
-	for i, w := range s.words {
-		for w != 0 {
-			bit := bits.TrailingZeros64(w)
-			w &= w - 1
-			if !yield(uint16(i*64 + bit)) {
-				return
-			}
-		}
-	}
-}
-
-func (s *ShardSet) clone() *ShardSet {
-	if s == nil {
-		return nil
-	}
-	c := *s
-	return &c
 }

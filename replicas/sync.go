@@ -23,66 +23,98 @@ const (
 // have left. A number is given to another member only after a whole walk without it.
 type sweep struct {
 	numbers []uint16 // that this walk takes out
+	touched []uint16 // of members that have changed, so that all holders beside them are told anew
 	next    uint32   // slot to go on with
 }
 
-// SetTable makes t the membership d acts under. Members that are gone, or come back
-// under another boot, are forgotten with all they held and filled; of shards that are
-// new here, and of members that are new, everything is missing until they announce it.
+// SetTable makes t the membership d acts under. Members that are gone are forgotten with
+// all they held and filled. Of those that are away what they held is remembered; when they
+// come back, be it under another boot, it serves as a hint until their digests confirm it.
+// Of shards that are new here, and of members that are new or back, everything is missing
+// until it is confirmed.
 func (d *Directory) SetTable(now Tick, t *Table) []Message {
 	before := d.table
 	if t.view == before.view {
 		return nil
 	}
-	d.table = t
+	d.table, d.before, d.now = t, before, now
 	if m, ok := t.Member(d.self); ok {
 		d.boot = m.Boot
 	}
-	if len(d.gains) == 1 {
-		d.refreshAt = now + d.refreshPause(now)
-	}
 	d.gains = append(d.gains, now)
-	arrived := d.replaceMembers(t)
+	arrived := d.replaceMembers(now, t)
 	alone := len(before.members) <= 1
 	d.replaceShards(now, alone)
 	for _, p := range arrived {
-		p.wantAt = now + d.rules.WantAfter
+		p.auditAt = now + d.rules.WantAfter
 		for s := range d.owned.All {
 			d.miss(p, s)
 		}
 	}
+	d.arrange(before)
 	return d.handOver(now, before)
 }
 
-// replaceMembers takes in the members of t and returns those that are new.
-func (d *Directory) replaceMembers(t *Table) (arrived []*member) {
+// replaceMembers takes in the members of t and returns those that are new, or back.
+func (d *Directory) replaceMembers(now Tick, t *Table) (arrived []*member) {
 	for _, p := range d.members {
-		m, ok := t.Member(p.id)
-		if ok && m.Boot == p.boot {
+		if _, ok := t.find(p.id); ok {
 			continue
 		}
-		for s := range p.missing.All {
-			d.unsynced[s]--
-		}
+		d.leave(p)
 		delete(d.byID, p.id)
 		d.numbers[p.number] = nil
 		d.retired = append(d.retired, p.number)
+		if !p.away {
+			p.leftAt = now
+		}
+		d.left[p.number] = p.leftAt
+		d.resettle(p) // what it kept, another one is to keep
 	}
 	d.members = d.members[:0]
-	for _, m := range t.members {
+	for i, m := range t.members {
 		p := d.byID[m.ID]
 		if p == nil {
 			p = newMember(m, d.number())
 			d.byID[m.ID], d.numbers[p.number] = p, p
-			arrived = append(arrived, p)
+			p.away = true
 		}
-		p.zone, p.most = m.Zone, d.rules.MaxHeld
+		if away := t.isAway(i); away != p.away || m.Boot != p.boot {
+			untold := p.missing
+			d.leave(p)
+			if away && !p.away {
+				p.leftAt, p.untold = now, untold
+				d.resettle(p) // what it keeps, another one is to keep as well
+			}
+			p.away = away
+			if m.Boot != p.boot {
+				p.boot, p.seq, p.version, p.orders = m.Boot, 0, 0, orderStream{}
+				d.resettle(p)
+			}
+			if !away {
+				d.resettle(p) // what it ought to have been told meanwhile
+				p.confirmed, p.refreshAt = now, now+jitter(d.self+p.id, now, d.rules.Refresh)
+				arrived = append(arrived, p)
+			}
+		}
+		if (m.State == shoal.Draining) != p.drains() {
+			d.resettle(p)
+		}
+		p.zone, p.state, p.most = m.Zone, m.State, d.rules.MaxHeld
 		if m.Capacity > 0 {
 			p.most = int(min(int64(p.most), m.Capacity/leastBlock+mostSlack))
 		}
 		d.members = append(d.members, p)
 	}
 	return arrived
+}
+
+// leave forgets what p had still to tell: it is gone, or away, or another boot of it is here.
+func (d *Directory) leave(p *member) {
+	for s := range p.missing.All {
+		d.unsynced[s]--
+	}
+	p.missing, p.pushing, p.stale, p.wanted, p.unheard, p.checks = nil, nil, nil, nil, nil, nil
 }
 
 // number returns a free member number, sweeping the entries if all are in use.
@@ -97,6 +129,7 @@ func (d *Directory) number() uint16 {
 			return free
 		}
 		for len(d.retired) > 0 || d.sweep.numbers != nil {
+			clear(d.left) // no time to settle
 			d.sweepSome(len(d.entries.slabs) << slabBits)
 		}
 	}
@@ -123,63 +156,95 @@ func (d *Directory) replaceShards(now Tick, alone bool) {
 		mine := me != 0 && (h[0] == me || h[1] == me)
 		switch {
 		case mine && d.owned.Add(s):
-			if d.dirty.Remove(s) {
-				d.purge(s)
+			if !d.dirty.Remove(s) { // else what was known serves as a hint
+				d.dense[s] = d.denseIndex()
 			}
 			d.gained[s] = gain
 			for _, p := range d.members {
 				d.miss(p, s)
-				p.wantAt = max(p.wantAt, now+d.rules.WantAfter)
+				p.auditAt = max(p.auditAt, now+d.rules.WantAfter)
 			}
+			d.whole.Remove(s)
+			d.pullShard(now, s)
 		case mine && alone:
 			d.gained[s] = gain
+			d.whole.Remove(s)
+			d.pullShard(now, s)
 		case !mine && d.owned.Remove(s):
-			d.lose(s)
+			d.lose(now, s)
 		}
 	}
 }
 
-// lose gives up shard s; its entries go later, on a Tick.
-func (d *Directory) lose(s uint16) {
+// denseIndex returns a free index for the digests of a shard.
+func (d *Directory) denseIndex() uint16 {
+	if n := len(d.spare); n > 0 {
+		i := d.spare[n-1]
+		d.spare = d.spare[:n-1]
+		return i
+	}
+	d.denseTop++
+	return uint16(d.denseTop - 1)
+}
+
+// lose gives up shard s; its entries go later, on a Tick, so that the new home can pull them.
+func (d *Directory) lose(now Tick, s uint16) {
+	d.dropPull(now, s)
+	known := d.whole.Has(s)
 	for _, p := range d.members {
 		d.found(p, s)
 		p.stale.remove(s)
+		p.unheard.remove(s)
+	}
+	if !known {
+		d.whole.Remove(s)
 	}
 	d.dirty.Add(s)
+	d.lostAt = now
 }
 
 // miss notes that p has not told everything of shard s.
 func (d *Directory) miss(p *member, s uint16) {
+	if p.away {
+		return // it is when it comes back
+	}
 	if p.missing == nil {
 		p.missing = new(ShardSet)
 	}
 	if p.missing.Add(s) {
 		d.unsynced[s]++
+		p.missedAt = d.now
 	}
 }
 
 // found notes that nothing of shard s is missing from p.
 func (d *Directory) found(p *member, s uint16) {
 	if p.missing.Has(s) && p.missing.Remove(s) {
-		d.unsynced[s]--
+		if d.unsynced[s]--; d.unsynced[s] == 0 {
+			d.whole.Add(s)
+		}
 	}
 	if p.missing.Len() == 0 {
 		p.missing = nil
 	}
+	p.wanted.remove(s)
 }
 
 // batch applies a Batch, unless it or a later one was applied before.
 func (d *Directory) batch(now Tick, m Message) Message {
 	p := d.byID[m.From]
-	if p == nil || p.boot != m.Boot || m.ToBoot != d.boot {
+	if p == nil || p.away || p.boot != m.Boot || m.ToBoot != d.boot {
 		return d.reply(m, MsgRefused)
 	}
 	p.heard = now
 	if m.Seq <= p.seq {
 		d.counts.Stale++
+		if m.Seq == p.seq && m.Audited != nil {
+			d.compare(now, p, &m) // the view may be another than when it came first
+		}
 		return d.reply(m, MsgAck)
 	}
-	p.seq = m.Seq
+	p.seq, p.version = m.Seq, max(p.version, m.Version)
 	d.counts.Batches++
 	if m.Shards != nil {
 		d.beginPush(now, p, m.Shards)
@@ -190,70 +255,10 @@ func (d *Directory) batch(now Tick, m Message) Message {
 	if m.End {
 		d.endPush(p)
 	}
+	if m.Audited != nil {
+		d.compare(now, p, &m)
+	}
 	return d.reply(m, MsgAck)
-}
-
-// beginPush notes that p is about to tell anew what it holds of shards. What is known
-// of that is forgotten shard by shard: when the first news comes, or after the push.
-func (d *Directory) beginPush(now Tick, p *member, shards *ShardSet) {
-	p.pushing, p.begun, p.beganAt = shards, uint32(len(d.gains)-1), now
-	for s := range shards.All {
-		if !d.owned.Has(s) {
-			continue
-		}
-		d.miss(p, s)
-		if p.bits == 0 {
-			continue
-		}
-		if p.stale == nil {
-			p.stale = new(ShardSet)
-		}
-		p.stale.Add(s)
-	}
-}
-
-// forget drops what p held of shard s before the push that tells it anew.
-func (d *Directory) forget(p *member, s uint16) {
-	p.stale.remove(s)
-	d.entries.shard(s, func(slot uint32) bool {
-		if p.bits == 0 {
-			return false
-		}
-		if d.entries.dropHolder(slot, p.number) {
-			p.bits--
-			d.tidy(slot)
-		}
-		return true
-	})
-}
-
-// forgetSome drops what is stale of a few shards, but for those of which p may be just
-// about to say the same again.
-func (d *Directory) forgetSome(p *member) {
-	n := 0
-	for s := range p.stale.All {
-		if p.pushing.Has(s) {
-			continue
-		}
-		if n++; n > purgeShards {
-			return
-		}
-		d.forget(p, s)
-	}
-	if p.stale.Len() == 0 {
-		p.stale = nil
-	}
-}
-
-// endPush believes that all of p's push is known now, but for shards that became this
-// home's after the push began: a part of it was not kept.
-func (d *Directory) endPush(p *member) {
-	for s := range p.pushing.All {
-		if d.owned.Has(s) && d.gained[s] <= p.begun {
-			d.found(p, s)
-		}
-	}
-	p.pushing = nil
 }
 
 // change applies one line of p's Batch. A block that is held needs no filler.
@@ -268,8 +273,8 @@ func (d *Directory) change(p *member, c Change) {
 	}
 	if !c.Held {
 		if slot := d.entries.find(c.Key, hash); slot != 0 {
-			if d.entries.dropHolder(slot, p.number) {
-				p.bits--
+			if d.loseHolder(slot, p, hash) && d.arranges(uint16(hash)) {
+				d.credit(slot, c.Idle)
 			}
 			d.tidy(slot)
 		}
@@ -291,8 +296,9 @@ func (d *Directory) change(p *member, c Change) {
 	case e.sum != c.Sum:
 		d.counts.Mismatches++
 	}
-	if d.entries.addHolder(slot, p.number) {
-		p.bits++
+	d.limit(slot, c.Limits)
+	if !d.gainHolder(slot, p, hash) || !c.Fresh {
+		d.untold(slot, p)
 	}
 	if e.flags&flagLeased != 0 && d.leases.bySlot[slot].filler == p {
 		d.endLease(slot)
@@ -307,43 +313,34 @@ func (d *Directory) holds(p *member, key shoal.Key, hash uint64) bool {
 // Tick does what time makes due, and returns the questions to members that have not
 // told everything.
 func (d *Directory) Tick(now Tick) []Message {
+	d.now = now
 	d.expire(now)
 	n := 0
 	for s := range d.dirty.All {
-		if n++; n > purgeShards {
+		if n++; n > purgeShards || now < d.lostAt+d.rules.Warm {
 			break
 		}
 		d.dirty.Remove(s)
 		d.purge(s)
 	}
 	d.sweepSome(sweepSlots)
+	d.retellSome()
+	d.lookAgain()
 
-	out := d.refresh(now)
+	out := append(d.pullSome(now), d.refresh(now)...)
+	if m, ok := d.meetOne(now); ok {
+		out = append(out, m)
+	}
 	for _, p := range d.members {
 		d.forgetSome(p)
-		if m := d.want(now, p); m != nil {
-			out = append(out, *m)
-		}
+		out = d.want(now, p, out)
 		if len(p.checks) > 0 && now >= p.checkAt {
 			p.checkAt = now + d.rules.WantAfter
 			out = append(out, d.ask(p))
 		}
+		out = d.flushOrders(p, out)
 	}
-	return out
-}
-
-// want returns the question for what is missing from p, nil when it is not yet time or
-// p is busy telling.
-func (d *Directory) want(now Tick, p *member) *Message {
-	busy := p.pushing != nil && now < p.heard+2*d.rules.WantAfter
-	if p.missing == nil || now < p.wantAt || busy {
-		return nil
-	}
-	p.wantAt = now + 2*d.rules.WantAfter
-	return &Message{
-		Type: MsgWant, From: d.self, To: p.id, View: d.table.view,
-		Boot: d.boot, ToBoot: p.boot, Shards: p.missing.clone(),
-	}
+	return d.rush(out)
 }
 
 // ask returns the question whether p holds the keys readers stumbled over.
@@ -359,7 +356,7 @@ func (d *Directory) purge(s uint16) {
 	d.entries.shard(s, func(slot uint32) bool {
 		for _, n := range d.entries.holders(slot, nil) {
 			if p := d.numbers[n]; p != nil {
-				p.bits--
+				d.loseHolder(slot, p, hashKey(d.entries.at(slot).key))
 			}
 		}
 		if d.entries.at(slot).flags&flagLeased != 0 {
@@ -368,6 +365,8 @@ func (d *Directory) purge(s uint16) {
 		d.entries.remove(slot)
 		return true
 	})
+	d.whole.Remove(s)
+	d.spare = append(d.spare, d.dense[s])
 }
 
 // tidy removes the entry in slot if it says nothing any more.
@@ -378,21 +377,43 @@ func (d *Directory) tidy(slot uint32) {
 	}
 }
 
-// sweepSome looks at the next slots for numbers of members that have left.
+// sweepSome looks at the next slots for numbers of members that have left, or changed.
 func (d *Directory) sweepSome(slots int) {
 	if d.sweep.numbers == nil {
-		if len(d.retired) == 0 {
+		if d.sweep = d.nextSweep(); d.sweep.numbers == nil {
 			return
 		}
-		d.sweep.numbers, d.retired, d.sweep.next = d.retired, nil, 1
 	}
-	for ; slots > 0 && d.sweep.next <= d.entries.top; d.sweep.next++ {
+	for ; slots > 0 && d.sweep.next <= d.entries.top && len(d.moves) <= mostMoves; d.sweep.next++ {
 		slots--
 		d.sweepSlot(d.sweep.next)
 	}
 	if d.sweep.next > d.entries.top {
+		for _, n := range d.sweep.numbers {
+			delete(d.left, n)
+		}
 		d.sweep.numbers = nil
 	}
+}
+
+// nextSweep returns the next walk, if there is something to do. The numbers of members that
+// have just left stay until that has settled, so that nobody is told meanwhile that it has
+// the last replica.
+func (d *Directory) nextSweep() sweep {
+	var due, wait []uint16
+	for _, n := range d.retired {
+		if d.now < d.left[n]+d.rules.Settle {
+			wait = append(wait, n)
+		} else {
+			due = append(due, n)
+		}
+	}
+	if len(due) == 0 && len(d.touched) == 0 {
+		return sweep{}
+	}
+	s := sweep{numbers: append([]uint16{}, due...), touched: d.touched, next: 1}
+	d.retired, d.touched = wait, nil
+	return s
 }
 
 func (d *Directory) sweepSlot(slot uint32) {
@@ -401,10 +422,16 @@ func (d *Directory) sweepSlot(slot uint32) {
 		return
 	}
 	var few [8]uint16
+	changed := false
 	for _, n := range d.entries.holders(slot, few[:0]) {
-		if d.numbers[n] == nil {
+		if slices.Contains(d.sweep.numbers, n) {
 			d.entries.dropHolder(slot, n)
+			changed = true
 		}
+		changed = changed || slices.Contains(d.sweep.touched, n)
+	}
+	if changed && d.arranges(ShardOf(e.key)) {
+		d.retell(slot)
 	}
 	if e.flags&flagLeased != 0 && d.numbers[d.leases.bySlot[slot].filler.number] == nil {
 		d.endLease(slot)

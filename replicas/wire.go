@@ -30,6 +30,7 @@ const (
 
 	shardsBitmap = 1 // a ShardSet as its words
 	shardsList   = 2 // a ShardSet as its members
+	shardsRuns   = 3 // a ShardSet as lengths: not in it, in it, not in it...
 )
 
 var errWire = errors.New("replicas: malformed message")
@@ -42,6 +43,9 @@ func encode(m *Message) []byte {
 	b = binary.BigEndian.AppendUint64(b, m.Boot)
 	b = binary.BigEndian.AppendUint64(b, m.ToBoot)
 	b = binary.AppendUvarint(b, m.Seq)
+	if m.Type.tellsFrontier() {
+		b = appendFrontier(b, m.Frontier)
+	}
 	switch m.Type {
 	case MsgLookup, MsgPeek:
 		b = appendKeys(b, m.Keys)
@@ -49,22 +53,35 @@ func encode(m *Message) []byte {
 		for _, v := range m.Avoid {
 			b = append(appendName(b, v.Node), byte(v.Reason))
 		}
-		b = append(b, boolByte(m.Last))
+		b = appendOffer(append(b, boolByte(m.Last)), m.Offer)
 	case MsgAnswers:
 		b = appendAnswers(b, m.Answers)
 	case MsgBatch:
 		b = appendShards(b, m.Shards)
+		b = appendDigests(appendShards(b, m.Audited), m.Digests)
 		b = appendChanges(b, m.Changes)
-		b = append(b, boolByte(m.End))
+		b = binary.AppendUvarint(append(b, boolByte(m.End)), m.Version)
 	case MsgIntent:
 		b = appendName(appendKeys(b, m.Keys), m.Filler)
 		b = binary.AppendUvarint(b, uint64(max(0, m.Lease)))
 	case MsgRenew, MsgRelease:
 		b = appendKeys(b, m.Keys)
-	case MsgWant:
+	case MsgWant, MsgAudit:
 		b = appendShards(b, m.Shards)
+	case MsgPull:
+		b = appendCursor(appendShards(b, m.Shards), m.Cursor)
+	case MsgPage:
+		b = appendRecords(appendCursor(appendShards(b, m.Shards), m.Cursor), m.Records)
+	case MsgMeet, MsgMet:
+		b = appendReports(b, m.Frontiers)
 	case MsgCheck:
 		b = appendChanges(b, m.Changes)
+	case MsgResign:
+		b = binary.AppendUvarint(appendLines(b, m.Keys), m.Version)
+	case MsgStand:
+		b = appendOrders(b, m.Orders)
+	case MsgStood:
+		b = binary.AppendUvarint(appendResults(b, m.Results), m.Version)
 	}
 	return b
 }
@@ -81,26 +98,39 @@ func decode(b []byte) (Message, error) {
 	m := Message{Type: MessageType(r.byte())}
 	m.View, m.Boot, m.ToBoot = shoal.View(r.uint64()), r.uint64(), r.uint64()
 	m.Seq = r.uvarint(math.MaxUint64)
+	if m.Type.tellsFrontier() {
+		m.Frontier = r.frontier()
+	}
 	switch m.Type {
 	case MsgLookup, MsgPeek:
 		m.Keys = r.keys()
 		m.Avoid = r.avoid()
 		m.Last = r.bool()
+		m.Offer = r.offer()
 	case MsgAnswers:
 		m.Answers = r.answers()
 	case MsgBatch:
 		m.Shards = r.shards()
+		m.Audited, m.Digests = r.shards(), r.digests()
 		m.Changes = r.changes()
-		m.End = r.bool()
+		m.End, m.Version = r.bool(), r.uvarint(math.MaxUint64)
 	case MsgIntent:
 		m.Keys, m.Filler = r.keys(), r.name()
 		m.Lease = Tick(r.uvarint(math.MaxInt32))
 	case MsgRenew, MsgRelease:
 		m.Keys = r.keys()
-	case MsgWant:
+	case MsgWant, MsgAudit:
 		m.Shards = r.shards()
+	case MsgPull, MsgPage, MsgMeet, MsgMet:
+		r.exchange(&m)
 	case MsgCheck:
 		m.Changes = r.changes()
+	case MsgResign:
+		m.Keys, m.Version = r.lines(), r.uvarint(math.MaxUint64)
+	case MsgStand:
+		m.Orders = r.orders()
+	case MsgStood:
+		m.Results, m.Version = r.results(), r.uvarint(math.MaxUint64)
 	case MsgAck, MsgRefused, MsgDone:
 	default:
 		return Message{}, fmt.Errorf("%w: type %d", errWire, m.Type)
@@ -119,19 +149,12 @@ func appendKeys(b []byte, keys []shoal.Key) []byte {
 	return b
 }
 
-func appendChanges(b []byte, changes []Change) []byte {
-	b = binary.AppendUvarint(b, uint64(len(changes)))
-	for _, c := range changes {
-		b = append(c.Key.AppendTo(b), boolByte(c.Held))
-		b = binary.BigEndian.AppendUint32(b, uint32(c.Sum))
-	}
-	return b
-}
-
 func appendShards(b []byte, s *ShardSet) []byte {
 	switch {
 	case s == nil:
 		return append(b, 0)
+	case s.runs() < min(s.n, Shards/32):
+		return appendRuns(b, s)
 	case s.n >= Shards/16:
 		b = append(b, shardsBitmap)
 		for _, w := range s.words {
@@ -153,31 +176,34 @@ func appendName(b []byte, id shoal.NodeID) []byte {
 
 // appendAnswers writes the nodes' names once, and numbers into that list after it.
 func appendAnswers(b []byte, answers []Answer) []byte {
-	var names []shoal.NodeID
-	index := make(map[shoal.NodeID]int)
+	var names names
 	for _, a := range answers {
 		for _, id := range a.Nodes {
-			if _, ok := index[id]; !ok {
-				index[id] = len(names)
-				names = append(names, id)
-			}
+			names.add(id)
+		}
+		if a.Place != "" {
+			names.add(a.Place)
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(len(names)))
-	for _, id := range names {
-		b = appendName(b, id)
-	}
+	b = names.appendTo(b)
 	b = binary.AppendUvarint(b, uint64(len(answers)))
 	for _, a := range answers {
 		b = append(b, byte(a.Kind), byte(len(a.Nodes)))
 		for _, id := range a.Nodes {
-			b = binary.AppendUvarint(b, uint64(index[id]))
+			b = binary.AppendUvarint(b, uint64(names.index[id]))
 		}
 		switch a.Kind {
 		case Held:
 			b = binary.BigEndian.AppendUint32(b, uint32(a.Sum))
 		case Filling, Fill:
 			b = binary.AppendUvarint(b, uint64(max(0, a.Lease/time.Millisecond)))
+		}
+		if a.Kind == Fill {
+			place := 0
+			if a.Place != "" {
+				place = 1 + names.index[a.Place]
+			}
+			b = binary.AppendUvarint(b, uint64(place))
 		}
 	}
 	return b
@@ -278,18 +304,6 @@ func (r *reader) keys() []shoal.Key {
 	return keys
 }
 
-func (r *reader) changes() []Change {
-	n := r.list(maxChanges, shoal.KeyLen+5)
-	if n == 0 {
-		return nil
-	}
-	changes := make([]Change, n)
-	for i := range changes {
-		changes[i] = Change{Key: r.key(), Held: r.bool(), Sum: shoal.Sum(r.uint32())}
-	}
-	return changes
-}
-
 func (r *reader) shards() *ShardSet {
 	kind := r.byte()
 	if kind == 0 {
@@ -310,6 +324,8 @@ func (r *reader) shards() *ShardSet {
 		for range r.list(Shards, 2) {
 			r.bad = !s.Add(r.uint16()) || r.bad
 		}
+	case shardsRuns:
+		r.runs(s)
 	default:
 		r.bad = true
 	}
@@ -332,10 +348,7 @@ func (r *reader) avoid() []Avoid {
 }
 
 func (r *reader) answers() []Answer {
-	names := make([]shoal.NodeID, r.list(maxNames, 1))
-	for i := range names {
-		names[i] = r.name()
-	}
+	names := r.names()
 	answers := make([]Answer, r.list(maxKeys, 2))
 	var arena []shoal.NodeID
 	for i := range answers {
@@ -363,6 +376,11 @@ func (r *reader) answers() []Answer {
 			a.Sum = shoal.Sum(r.uint32())
 		case Filling, Fill:
 			a.Lease = time.Duration(r.uvarint(math.MaxInt32)) * time.Millisecond
+		}
+		if a.Kind == Fill {
+			if n := int(r.uvarint(uint64(len(names)))); n > 0 {
+				a.Place = names[n-1]
+			}
 		}
 	}
 	return answers

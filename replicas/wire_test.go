@@ -40,7 +40,7 @@ func TestWireRefusesWhatIsCut(t *testing.T) {
 
 // A length that promises more than there is must not be believed.
 func TestWireDoesNotAllocateWhatIsNotThere(t *testing.T) {
-	for _, typ := range []MessageType{MsgLookup, MsgAnswers, MsgBatch, MsgCheck, MsgRenew} {
+	for _, typ := range []MessageType{MsgLookup, MsgAnswers, MsgBatch, MsgCheck, MsgRenew, MsgPage, MsgMeet} {
 		b := encode(&Message{Type: typ})[:27]
 		b = append(b, 0xff, 0xff, 0x03) // 65,535 of something
 		got := testing.AllocsPerRun(10, func() {
@@ -73,7 +73,11 @@ func FuzzDecode(f *testing.F) {
 		// Whatever it says, a Core must take it.
 		c := NewCore("a", Rules{})
 		c.SetTable(0, NewTable([]shoal.Member{{ID: "a"}, {ID: "b"}}))
-		m.From, m.To, m.ToBoot = "b", "a", 0
+		m.From, m.To, m.ToBoot, m.Boot, m.View = "b", "a", 0, 0, c.Table().View()
+		c.Tick(0)
+		if m.Type == MsgPage {
+			m.Seq = 1 // of the Pull that Tick has just sent
+		}
 		c.Step(1, m)
 		c.Tick(math.MaxInt32)
 	})
@@ -86,6 +90,11 @@ func wireSamples() []Message {
 	for s := range uint16(9000) {
 		many.Add(s * 3)
 	}
+	every := new(ShardSet)
+	for s := range Shards - 7 {
+		every.Add(uint16(s + 5))
+	}
+	front := shoal.Frontier{FreeBytes: -1, Surplus: float32(math.Inf(1)), Last: 0.5}
 	keys := []shoal.Key{{Index: 1}, {File: shoal.FileID{1, 2, 3}, Index: math.MaxUint32}}
 	changes := []Change{{Key: keys[0], Sum: 7, Held: true}, {Key: keys[1]}}
 	return []Message{
@@ -112,5 +121,36 @@ func wireSamples() []Message {
 		{Type: MsgWant, Shards: few},
 		{Type: MsgCheck, Changes: changes},
 		{Type: MsgDone},
+		{Type: MsgBatch, Version: math.MaxUint64, Changes: append([]Change{
+			{Key: keys[0], Sum: 7, Held: true, Fresh: true, Limits: Limits{Min: 1, Max: 3}},
+			{Key: shoal.Key{Index: 2}, Sum: 8, Held: true, Limits: Limits{Min: 1, Max: 3}},
+			{Key: shoal.Key{Index: 3}, Idle: 200, Limits: Limits{Min: 1, Max: 3}},
+		}, changes...)},
+		{Type: MsgResign, Keys: append([]shoal.Key{{}, {Index: 1}, {Index: 9}}, keys...), Version: 5},
+		{Type: MsgStand, Boot: 1, ToBoot: 2, Seq: 9, Orders: []Order{
+			{Key: keys[0], Standing: shoal.Standing{Class: shoal.Surplus, Keeper: true}, Credit: 77},
+			{Key: keys[1], Standing: shoal.Standing{Class: shoal.Excess}, Basis: 1 << 60},
+			{Key: shoal.Key{Index: 5}, Standing: shoal.Standing{Class: shoal.Last}, Basis: 3},
+		}},
+		{Type: MsgStood, Seq: 9, Version: 6, Results: []Result{Obeyed, Gone, Stale, NotHome}},
+		{Type: MsgLookup, Keys: keys, Offer: &Offer{Weight: 1.5, SizeBytes: 4 << 20}, Frontier: &front},
+		{Type: MsgAnswers, Answers: []Answer{
+			{Kind: Fill, Lease: time.Second, Place: "n9"},
+			{Kind: Held, Nodes: []shoal.NodeID{"n1", "n9"}, Sum: 1},
+		}},
+		{Type: MsgAck, Seq: 7, Frontier: &front},
+		{Type: MsgBatch, Audited: every, Digests: []ShardDigest{
+			{0, Digest{1, 2, 3}}, {1, Digest{math.MaxUint64, math.MaxUint32, math.MaxUint32}}, {65535, Digest{}},
+		}},
+		{Type: MsgAudit, View: 7},
+		{Type: MsgAudit, Shards: every},
+		{Type: MsgPull, Seq: 1, Shards: many, Cursor: Cursor{Shard: 65535, Bucket: 65535}},
+		{Type: MsgPage, Seq: 1, Shards: few, Cursor: Cursor{Shard: Shards}, Records: []Record{
+			{Key: keys[0], Sum: 7, Limits: Limits{Min: 3, Max: 6}, Keepers: 2, Holders: []shoal.NodeID{"n1", "n2", "n3"}},
+			{Key: keys[1], Holders: []shoal.NodeID{"n2"}},
+		}},
+		{Type: MsgPage},
+		{Type: MsgMeet, Frontier: &front, Frontiers: []Report{{Seed: 1, Age: 100}, {Seed: math.MaxUint64, Frontier: front}}},
+		{Type: MsgMet},
 	}
 }

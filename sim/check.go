@@ -38,7 +38,10 @@ func (m *Mesh) Check(keys []shoal.Key) error {
 		if w := n.core.Announcer.Waiting(); w > 0 {
 			errs = append(errs, fmt.Errorf("%s: %d announcements wait, want 0", n.member.ID, w))
 		}
-		errs = append(errs, m.checkHome(n, keys))
+		errs = append(errs, n.resting(), m.checkHome(n, keys))
+	}
+	for _, key := range keys {
+		errs = append(errs, m.checkKeepers(key))
 	}
 	return errors.Join(errs...)
 }

@@ -21,6 +21,11 @@ type Config struct {
 	// ViewDelay is how many milliseconds it takes at most until a node sees that another
 	// came or went. Default 0: all see it at once.
 	ViewDelay replicas.Tick
+	// Capacity is how many blocks a node has room for; when it has more it evicts some at
+	// random. Default: any number.
+	Capacity int
+	// Limits are how many replicas of a block there should be. Default: the zero Limits.
+	Limits func(shoal.Key) replicas.Limits
 	// Fill is how many milliseconds a fill takes at most. Default 1,000.
 	Fill replicas.Tick
 	// Rules are those of every node's Core.
@@ -50,10 +55,10 @@ type Mesh struct {
 	agenda  agenda
 	planned int     // events so far
 	nodes   []*node // sorted by ID, dead ones included
-	tables  map[string]*replicas.Table
-	change  int // counts changes of membership
+	change  int     // counts changes of membership
 	stats   Stats
-	broken  []string // invariants that did not hold
+	gone    map[shoal.Key]bool // a node that may have been the keeper died, or lost the block, since another was told to
+	broken  []string           // invariants that did not hold
 }
 
 // Stats are the counts of a run.
@@ -67,6 +72,10 @@ type Stats struct {
 	DoubleFills              int // fills begun while another node filled the same block
 	MostHops                 int // of one read
 	MostAsks                 int // of one lookup, per key
+	Orders, Credits          int // orders that came to holders; those that told of a replica that had gone
+	Resigned, Stayed         int // blocks a keeper would have dropped; of these, worth more when the answer came
+	Dropped                  int // replicas dropped, all told
+	LastDropped, LastLost    int // last ones among them, known to be; and because a keeper had died
 }
 
 // node is one simulated node.
@@ -74,13 +83,14 @@ type node struct {
 	member shoal.Member
 	core   *replicas.Core
 	dead   bool
-	store  map[shoal.Key]shoal.Sum
+	store  map[shoal.Key]*replica
 	reads  map[shoal.Key]*read
 	asks   map[uint64]*read // by the Seq of a lookup without an answer yet
 	seq    uint64
-	hidden []shoal.NodeID // members this node has lost sight of
-	seen   int            // last change of membership it knows
-	truth  []shoal.Member // as of then
+	hidden []shoal.NodeID                 // members this node has lost sight of
+	again  map[shoal.NodeID]replicas.Tick // when it may lose sight of them again
+	seen   int                            // last change of membership it knows
+	truth  []shoal.Member                 // as of then
 }
 
 // New returns a Mesh without nodes.
@@ -93,7 +103,7 @@ func New(cfg Config) *Mesh {
 	}
 	return &Mesh{
 		Faults: cfg.Faults, cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5ea)),
-		tables: make(map[string]*replicas.Table),
+		gone: make(map[shoal.Key]bool),
 	}
 }
 
@@ -128,9 +138,31 @@ func (m *Mesh) Run(ms replicas.Tick) {
 // Join adds a node, or brings one back that crashed: with another boot, and with the
 // blocks it had.
 func (m *Mesh) Join(id shoal.NodeID, zone string) {
+	n := m.start(id, zone)
+	m.look(n)
+	m.membership()
+	m.tick(n, n.member.Boot)
+}
+
+// Begin adds nodes that all see one another from their start.
+func (m *Mesh) Begin(ids []shoal.NodeID, zone func(i int) string) {
+	var truth []shoal.Member
+	for i, id := range ids {
+		truth = append(truth, m.start(id, zone(i)).member)
+	}
+	for _, id := range ids {
+		n := m.node(id)
+		n.truth = truth
+		m.look(n)
+		m.tick(n, n.member.Boot)
+	}
+}
+
+// start makes a node that sees only itself.
+func (m *Mesh) start(id shoal.NodeID, zone string) *node {
 	n := m.node(id)
 	if n == nil {
-		n = &node{member: shoal.Member{ID: id, Zone: zone}, store: make(map[shoal.Key]shoal.Sum)}
+		n = &node{member: shoal.Member{ID: id, Zone: zone}, store: make(map[shoal.Key]*replica), again: make(map[shoal.NodeID]replicas.Tick)}
 		at, _ := slices.BinarySearchFunc(m.nodes, id, func(n *node, id shoal.NodeID) int {
 			return strings.Compare(string(n.member.ID), string(id))
 		})
@@ -142,10 +174,11 @@ func (m *Mesh) Join(id shoal.NodeID, zone string) {
 	n.core = replicas.NewCore(id, m.cfg.Rules)
 	n.reads, n.asks = make(map[shoal.Key]*read), make(map[uint64]*read)
 	n.truth = []shoal.Member{n.member}
+	for _, key := range n.keys() {
+		*n.store[key] = replica{standing: shoal.Untold()}
+	}
 	m.log("%s joins, boot %d, %d blocks", id, n.member.Boot, len(n.store))
-	m.look(n)
-	m.membership()
-	m.tick(n, n.member.Boot)
+	return n
 }
 
 // Crash stops a node at once. Its blocks stay on its disk.
@@ -153,6 +186,11 @@ func (m *Mesh) Crash(id shoal.NodeID) {
 	n := m.node(id)
 	n.dead = true
 	m.log("%s crashes", id)
+	for key, r := range n.store {
+		if r.standing.Keeper {
+			m.gone[key] = true
+		}
+	}
 	for range n.reads {
 		m.stats.Reads--
 	}
@@ -167,8 +205,14 @@ func (m *Mesh) Drain(id shoal.NodeID) {
 }
 
 // Hide makes node id lose sight of other for ms milliseconds, though both are alive.
+// A node sees itself, and whoever has just found another again does not lose it once more:
+// the mesh is built for views that differ for less than Rules.Settle.
 func (m *Mesh) Hide(id, other shoal.NodeID, ms replicas.Tick) {
 	n := m.node(id)
+	if id == other || m.now < n.again[other] {
+		return
+	}
+	n.again[other] = m.now + 2*ms + m.cfg.Rules.Settle
 	boot := n.member.Boot
 	m.log("%s loses sight of %s", id, other)
 	n.hidden = append(n.hidden, other)
@@ -180,23 +224,6 @@ func (m *Mesh) Hide(id, other shoal.NodeID, ms replicas.Tick) {
 			m.look(n)
 		}
 	})
-}
-
-// Store puts a block into a node's store, which announces it.
-func (m *Mesh) Store(id shoal.NodeID, key shoal.Key) {
-	n := m.node(id)
-	n.store[key] = sumOf(key)
-	m.send(n.core.Add(m.now, key, n.store[key]))
-}
-
-// Evict removes a block from a node's store, which announces that too.
-func (m *Mesh) Evict(id shoal.NodeID, key shoal.Key) {
-	n := m.node(id)
-	if _, ok := n.store[key]; ok {
-		delete(n.store, key)
-		m.log("%s evicts %v", id, key.Index)
-		m.send(n.core.Drop(m.now, key))
-	}
 }
 
 // Holds reports whether a node, alive or not, has a block.
@@ -237,20 +264,10 @@ func (m *Mesh) membership() {
 
 // look makes n act under what it sees of the membership.
 func (m *Mesh) look(n *node) {
-	var seen []shoal.Member
-	var name strings.Builder
-	for _, member := range n.truth {
-		if !slices.Contains(n.hidden, member.ID) {
-			seen = append(seen, member)
-			fmt.Fprintf(&name, "%s/%d/%d ", member.ID, member.Boot, member.State)
-		}
-	}
-	t := m.tables[name.String()]
-	if t == nil {
-		t = replicas.NewTable(seen)
-		m.tables[name.String()] = t
-	}
-	m.send(n.core.SetTable(m.now, t))
+	seen := slices.DeleteFunc(slices.Clone(n.truth), func(member shoal.Member) bool {
+		return slices.Contains(n.hidden, member.ID)
+	})
+	m.send(n.core.SetMembers(m.now, seen))
 }
 
 // tick lets n's clock run for as long as it lives.
@@ -269,9 +286,11 @@ func (m *Mesh) tick(n *node, boot uint64) {
 // serve does for a Core what a Runner does between messages: answer doubts, and walk
 // over the store for homes that are new.
 func (m *Mesh) serve(n *node) {
+	m.carryOut(n)
 	if asked := n.core.Announcer.TakeChecks(); asked != nil {
 		for i := range asked {
 			_, asked[i].Held = n.store[asked[i].Key]
+			asked[i].Limits = m.limits(asked[i].Key)
 		}
 		boot := n.member.Boot
 		m.at(1, func() { // the store may change meanwhile
@@ -293,7 +312,7 @@ func (m *Mesh) feed(n *node, boot uint64, keys []shoal.Key) {
 		return
 	}
 	for i := 0; len(keys) > 0 && i < 16; i++ {
-		ok, out := n.core.Feed(m.now, keys[0], sumOf(keys[0]))
+		ok, out := n.core.Feed(m.now, keys[0], sumOf(keys[0]), m.limits(keys[0]))
 		m.send(out)
 		if !ok {
 			break

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strings"
+	"os"
 	"testing"
 
 	"github.com/shoal-mesh/shoal"
@@ -13,31 +13,45 @@ import (
 )
 
 const (
-	seeds      = 300
-	seedsShort = 30
+	seeds      = 1000
+	seedsShort = 40
 	keyCount   = 60
 )
 
-// TestRandomHistories runs a random minute of a mesh of 3 to 9 nodes whose network
-// delays, repeats, reorders and loses messages, with crashes, restarts, joins, drains
-// and nodes that lose sight of one another. Every read must end, no reader is sent to a
-// node twice, and when all is quiet every home knows the truth.
+// TestRandomHistories runs random histories of a mesh of 3 to 9 nodes of little room, whose
+// network delays, repeats, reorders and loses messages, with crashes, restarts, joins,
+// drains and nodes that lose sight of one another. At every step: no reader is sent to a node
+// twice; no node drops a block that it is to keep; none drops the last replica of a block
+// unless its home said that it is the last, or a node that was to keep it has died; and no
+// block is without a keeper but for the same reasons. Every read ends, and within three
+// digest periods after the last event every home knows the truth, blocks have the keepers
+// they should, and holders know what their replicas are worth.
 func TestRandomHistories(t *testing.T) {
-	n := seeds
-	if testing.Short() {
-		n = seedsShort
+	n := seedsShort
+	if os.Getenv("SHOAL_TEST_ALL") != "" && !testing.Short() {
+		n = seeds
 	}
 	for from := 0; from < n; from += seedsShort {
 		t.Run(fmt.Sprintf("seeds=%d-%d", from, from+seedsShort-1), func(t *testing.T) {
 			t.Parallel()
+			var sum Stats
 			for seed := from; seed < from+seedsShort; seed++ {
 				m := history(uint64(seed), io.Discard)
-				if err := m.Check(keys()); err != nil {
+				if err := m.rest(3 * brisk().Refresh); err != nil {
 					t.Errorf("seed %d: %v\n%+v", seed, err, m.Stats())
 				}
+				sum.add(m.Stats())
 			}
+			t.Logf("%d messages, %d orders, %d replicas dropped, %d resignations of which %d stayed, %d last replicas let go, %d lost with their keeper",
+				sum.Messages, sum.Orders, sum.Dropped, sum.Resigned, sum.Stayed, sum.LastDropped, sum.LastLost)
 		})
 	}
+}
+
+func (s *Stats) add(o Stats) {
+	s.Messages, s.Orders, s.Dropped = s.Messages+o.Messages, s.Orders+o.Orders, s.Dropped+o.Dropped
+	s.Resigned, s.Stayed = s.Resigned+o.Resigned, s.Stayed+o.Stayed
+	s.LastDropped, s.LastLost = s.LastDropped+o.LastDropped, s.LastLost+o.LastLost
 }
 
 // TestSeedReproducesRun runs histories twice and compares every line.
@@ -56,7 +70,7 @@ func TestSeedReproducesRun(t *testing.T) {
 // membership, and nobody reads: homes find out because they ask.
 func TestWrongBeliefEnds(t *testing.T) {
 	for seed := range uint64(10) {
-		m := New(Config{Seed: seed, Rules: replicas.Rules{Refresh: 4_000, RefreshChanges: 20}, Faults: Faults{Delay: 30}})
+		m := New(Config{Seed: seed, Rules: replicas.Rules{Refresh: 4_000}, Faults: Faults{Delay: 30}})
 		for i := range 4 {
 			m.Join(name(i), "")
 		}
@@ -69,9 +83,9 @@ func TestWrongBeliefEnds(t *testing.T) {
 			n := m.node(name(i % 4))
 			switch i % 3 {
 			case 0:
-				delete(n.store, key)
+				m.Lose(n.member.ID, key)
 			case 1:
-				m.node(name((i + 1) % 4)).store[key] = sumOf(key)
+				m.node(name((i + 1) % 4)).store[key] = &replica{standing: shoal.Untold()}
 			}
 		}
 		if err := m.rest(1_000); err == nil {
@@ -83,24 +97,10 @@ func TestWrongBeliefEnds(t *testing.T) {
 	}
 }
 
-// TestRandomHistoriesWithRefresh is TestRandomHistories with homes that ask all the time.
-func TestRandomHistoriesWithRefresh(t *testing.T) {
-	n := uint64(seedsShort)
-	if testing.Short() {
-		n = 4
-	}
-	for seed := range n {
-		m := historyUnder(seed, replicas.Rules{BatchChanges: 8, QueueChanges: 64, Refresh: 3_000}, io.Discard)
-		if err := m.rest(3_000); err != nil {
-			t.Errorf("seed %d: %v\n%+v", seed, err, m.Stats())
-		}
-	}
-}
-
 // rest lets at most ms milliseconds pass until all is well: there is hardly a moment in
 // which nobody asks.
 func (m *Mesh) rest(ms replicas.Tick) error {
-	for end := m.Now() + ms; ; m.Run(20) {
+	for end := m.Now() + ms; ; m.Run(200) {
 		if err := m.Check(keys()); err == nil || m.Now() >= end {
 			return err
 		}
@@ -124,8 +124,9 @@ func TestOneFillerPerBlock(t *testing.T) {
 			m.Run(replicas.Tick(rng.IntN(300)))
 		}
 		m.Run(120_000)
-		if s := m.Stats(); s.DoubleFills > 0 || s.FailOpen > 0 || s.WrongHints > 0 {
-			t.Errorf("seed %d: %d double fills, %d fail-open fills, %d wrong hints in %d fills, want none",
+		// A filler that does not keep the block may have ended when a reader comes for it.
+		if s := m.Stats(); s.DoubleFills > 0 || s.FailOpen > 0 || s.WrongHints > s.Filled/20 {
+			t.Errorf("seed %d: %d double fills, %d fail-open fills, %d wrong hints in %d fills, want none, none and few",
 				seed, s.DoubleFills, s.FailOpen, s.WrongHints, s.Filled)
 		}
 		if err := m.Check(keys()); err != nil {
@@ -134,86 +135,42 @@ func TestOneFillerPerBlock(t *testing.T) {
 	}
 }
 
-// TestMembershipChangeAnnouncesWhatMoved counts announcements: after a join and after a
-// crash, each holder tells of a block only a home that is new to it.
-func TestMembershipChangeAnnouncesWhatMoved(t *testing.T) {
-	const blocks = 2000
-	m := New(Config{Seed: 1})
-	for i := range 5 {
-		m.Join(name(i), "")
-	}
-	m.Run(1_000)
-	for i := range blocks {
-		m.Store(name(i%5), shoal.Key{Index: uint32(i)})
-	}
-	m.Run(5_000)
-
-	for _, change := range []struct {
-		name string
-		do   func()
-	}{
-		{"join", func() { m.Join(name(5), "") }},
-		{"crash", func() { m.Crash(name(0)) }},
-		{"restart", func() { m.Join(name(0), "") }},
-	} {
-		before, announced := homes(m, blocks), m.Stats().Announced
-		change.do()
-		m.Run(10_000)
-		want := 0
-		for i, now := range homes(m, blocks) {
-			for id := range now {
-				self := strings.HasPrefix(id, string(name(i%5))+"/") // needs no message
-				if !before[i][id] && !self && len(m.holders(shoal.Key{Index: uint32(i)})) > 0 {
-					want++
-				}
-			}
-		}
-		got := m.Stats().Announced - announced
-		if change.name == "restart" {
-			// The node that is back tells of all its blocks: its old bits went with it.
-			want += blocks / 5 * 2
-			if got > want {
-				t.Errorf("%s: %d blocks announced, want at most %d", change.name, got, want)
-			}
-			continue
-		}
-		if got != want {
-			t.Errorf("%s: %d blocks announced, want %d", change.name, got, want)
-		}
-	}
-}
-
-// history is one random minute and what follows until all is quiet.
+// history is some random seconds.
 func history(seed uint64, transcript io.Writer) *Mesh {
-	return historyUnder(seed, replicas.Rules{BatchChanges: 8, QueueChanges: 64}, transcript)
-}
-
-func historyUnder(seed uint64, rules replicas.Rules, transcript io.Writer) *Mesh {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	m := New(Config{
-		Seed: seed, ViewDelay: 2_000, Fill: 3_000, Transcript: transcript,
-		Rules:  rules,
-		Faults: Faults{Loss: rng.Float64() * 0.2, Duplicate: rng.Float64() * 0.2, Delay: replicas.Tick(1 + rng.IntN(800))},
+		Seed: seed, ViewDelay: 800, Fill: 1_500, Transcript: transcript,
+		Rules: brisk(), Capacity: 5 + rng.IntN(20), Limits: limits,
+		Faults: Faults{Loss: rng.Float64() * 0.2, Duplicate: rng.Float64() * 0.2, Delay: replicas.Tick(1 + rng.IntN(400))},
 	})
-	all := 3 + rng.IntN(7)
-	for i := range all {
-		if i < 3 || rng.IntN(2) == 0 {
-			m.Join(name(i), zone(i))
-		}
+	all := 3 + min(rng.IntN(7), rng.IntN(7)) // large meshes take long, and show little more
+	var first []shoal.NodeID
+	for i := range 3 + rng.IntN(all-2) {
+		first = append(first, name(i))
 	}
-	for end := replicas.Tick(60_000); m.Now() < end; {
-		for range rng.IntN(6) {
+	m.Begin(first, zone)
+	m.Run(replicas.Tick(rng.IntN(5_000))) // some find a mesh that has settled
+	for end := m.Now() + 9_000; m.Now() < end; {
+		for range rng.IntN(8) {
 			use(m, rng)
 		}
-		if rng.IntN(10) == 0 {
+		if rng.IntN(14) == 0 {
 			disturb(m, rng, all)
 		}
-		m.Run(replicas.Tick(rng.IntN(400)))
+		m.Run(replicas.Tick(rng.IntN(300)))
 	}
-	m.Run(30_000) // the network is as bad as before
+	m.Run(2_000) // the network is as bad as before
 	m.Faults = Faults{Delay: 20}
-	m.Run(60_000)
 	return m
+}
+
+// brisk are Rules under which seconds do for what takes minutes otherwise. Nodes that see
+// different members (ViewDelay, Hide) agree again within Settle, as the protocol asks.
+func brisk() replicas.Rules {
+	return replicas.Rules{
+		Lease: 5_000, BatchChanges: 8, QueueChanges: 64, Settle: 3_000, Grace: 4_000, Warm: 2_000, WantAfter: 500,
+		RetryAfter: 300, DropDelay: 300, ResignPatience: 15_000, Refresh: 8_000, MaxKept: 64,
+	}
 }
 
 // use lets a node read or evict a block.
@@ -243,28 +200,12 @@ func disturb(m *Mesh, rng *rand.Rand, all int) {
 			m.Join(name(i), zone(i))
 		}
 	case 3:
-		m.Hide(id, nodes[rng.IntN(len(nodes))], replicas.Tick(rng.IntN(10_000)))
+		m.Hide(id, nodes[rng.IntN(len(nodes))], replicas.Tick(rng.IntN(2_000)))
 	case 4:
 		if rng.IntN(4) == 0 {
 			m.Drain(id)
 		}
 	}
-}
-
-// homes returns, for each block, its homes under the view of the first node, each with
-// its boot.
-func homes(m *Mesh, blocks int) []map[string]bool {
-	t := m.node(m.Nodes()[0]).core.Table()
-	all := make([]map[string]bool, blocks)
-	for i := range all {
-		home, backup := t.Homes(replicas.ShardOf(shoal.Key{Index: uint32(i)}))
-		all[i] = make(map[string]bool)
-		for _, id := range []shoal.NodeID{home, backup} {
-			member, _ := t.Member(id)
-			all[i][fmt.Sprintf("%s/%d", id, member.Boot)] = true
-		}
-	}
-	return all
 }
 
 func keys() []shoal.Key {
@@ -273,6 +214,13 @@ func keys() []shoal.Key {
 		all[i].Index = uint32(i)
 	}
 	return all
+}
+
+// limits are different for every eight blocks.
+func limits(key shoal.Key) replicas.Limits {
+	return []replicas.Limits{
+		{}, {Max: 2}, {Min: 2}, {Min: 1, Max: 3}, {Min: 3, Max: 2}, {Max: 1}, {Min: 2, Max: 6}, {},
+	}[key.Index%8]
 }
 
 func name(i int) shoal.NodeID { return shoal.NodeID(fmt.Sprintf("n%d", i+1)) }

@@ -1,0 +1,157 @@
+package replicas
+
+import (
+	"slices"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// orderStream is what a home has still to order one holder: a queue from which numbered
+// Stands are cut, of which one is in flight at a time. Of the orders for one block only
+// the last waits, so the queue is never longer than the holder has blocks.
+type orderStream struct {
+	queue []Order
+	at    map[shoal.Key]int // of the order that waits: cut + its index into queue
+	cut   int               // how many orders were ever cut off the queue
+	since Tick              // when the oldest of queue came
+	quick bool              // one of queue must not wait for company
+
+	inflight *Message
+	seq      uint64 // of the last Stand that was cut
+	sentAt   Tick
+	retry    Tick
+}
+
+// put queues o. It replaces an order for the same block that waits, but for its credit.
+func (s *orderStream) put(now Tick, o Order, quick bool) {
+	if len(s.queue) == 0 {
+		s.since, s.quick = now, false
+	}
+	s.quick = s.quick || quick
+	if i, ok := s.at[o.Key]; ok {
+		waits := &s.queue[i-s.cut]
+		if waits.Credit != 0 && (o.Credit == 0 || waits.Credit < o.Credit) {
+			o.Credit = waits.Credit
+		}
+		*waits = o
+		return
+	}
+	if s.at == nil {
+		s.at = make(map[shoal.Key]int)
+	}
+	s.at[o.Key] = s.cut + len(s.queue)
+	s.queue = append(s.queue, o)
+}
+
+// next cuts at most n orders off the front of the queue.
+func (s *orderStream) next(n int) []Order {
+	orders := slices.Clone(s.queue[:min(n, len(s.queue))])
+	for _, o := range orders {
+		delete(s.at, o.Key)
+	}
+	s.cut += len(orders)
+	s.queue = s.queue[len(orders):]
+	return orders
+}
+
+// keep drops the orders that wait for blocks which wanted does not name.
+func (s *orderStream) keep(wanted func(shoal.Key) bool) {
+	rest := s.queue[:0]
+	clear(s.at)
+	for _, o := range s.queue {
+		if wanted(o.Key) {
+			s.at[o.Key] = s.cut + len(rest)
+			rest = append(rest, o)
+		}
+	}
+	s.queue = rest
+}
+
+// order queues o for p. The first block of a batch that must not wait makes it go at the
+// end of the step.
+func (d *Directory) order(p *member, o Order, quick bool) {
+	d.counts.Orders++
+	p.orders.put(d.now, o, quick)
+	if quick && !p.hurry {
+		p.hurry = true
+		d.hurried = append(d.hurried, p)
+	}
+}
+
+// rush appends to out what must not wait.
+func (d *Directory) rush(out []Message) []Message {
+	for _, p := range d.hurried {
+		p.hurry = false
+		out = d.flushOrders(p, out)
+	}
+	d.hurried = d.hurried[:0]
+	return out
+}
+
+// flushOrders appends to out the Stand that p should be sent now, if any.
+func (d *Directory) flushOrders(p *member, out []Message) []Message {
+	s, now := &p.orders, d.now
+	if p.away || d.byID[p.id] != p {
+		return out
+	}
+	if s.inflight != nil {
+		if now < s.sentAt+s.retry {
+			return out
+		}
+		s.sentAt, s.retry = now, min(2*s.retry, 8*d.rules.RetryAfter)
+		return append(out, *s.inflight)
+	}
+	if len(s.queue) == 0 || !s.quick && len(s.queue) < d.rules.BatchChanges && now < s.since+d.rules.AddDelay {
+		return out
+	}
+	d.orderSeq++
+	m := Message{
+		Type: MsgStand, From: d.self, To: p.id, View: d.table.view,
+		Boot: d.boot, ToBoot: p.boot, Seq: d.orderSeq, Orders: s.next(d.rules.BatchChanges),
+	}
+	s.inflight, s.seq, s.sentAt, s.retry, s.since = &m, m.Seq, now, d.rules.RetryAfter, now
+	return append(out, m)
+}
+
+// stood takes in what became of the orders in flight to the sender.
+func (d *Directory) stood(m Message) []Message {
+	p := d.byID[m.From]
+	if p == nil || p.boot != m.Boot || m.ToBoot != d.boot {
+		return nil
+	}
+	told := p.version // by what came before
+	p.version = max(p.version, m.Version)
+	s := &p.orders
+	if s.inflight == nil || s.inflight.Seq != m.Seq || len(m.Results) != len(s.inflight.Orders) {
+		return nil
+	}
+	orders := s.inflight.Orders
+	s.inflight = nil
+	for i, o := range orders {
+		if !d.arranges(ShardOf(o.Key)) {
+			continue
+		}
+		switch m.Results[i] {
+		case Obeyed:
+			d.answered(p, o.Key, m.Seq)
+		case Gone:
+			d.counts.GoneOrders++
+			d.notThere(p, o.Key, told > m.Version)
+		case Stale:
+			d.counts.StaleOrders++
+			d.refused(p, o.Key, m.Version)
+			d.answered(p, o.Key, m.Seq)
+		case NotHome:
+			d.unsettled(p, o.Key)
+		}
+	}
+	return d.flushOrders(p, d.rush(nil))
+}
+
+// orderFailed takes in that the call with Stand m failed: it is tried again soon.
+func (d *Directory) orderFailed(now Tick, m Message) {
+	p := d.byID[m.To]
+	if p != nil && p.orders.inflight != nil && p.orders.inflight.Seq == m.Seq {
+		p.orders.sentAt, p.orders.retry = now, d.rules.RetryAfter/2
+	}
+}

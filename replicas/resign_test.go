@@ -1,0 +1,110 @@
+package replicas
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// A node resigns from blocks that another holds as well: within a few milliseconds the other
+// is keeper, and the node need not be. Then the other resigns, and is told that it is the last.
+func TestRunnerResigns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		time.Sleep(12 * time.Second) // settled
+		keys := someKeys(500)
+		for _, id := range []shoal.NodeID{"n1", "n2"} {
+			for _, key := range keys {
+				net.hold(id, key)
+			}
+			time.Sleep(time.Second)
+		}
+		net.expect("n1", keys, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		net.expect("n2", keys, shoal.Standing{Class: shoal.Surplus})
+
+		calls := net.run["n1"].Stats().Calls
+		for _, key := range keys { // as a store that evicts does: one by one
+			net.run["n1"].Resign(key)
+		}
+		time.Sleep(10 * time.Millisecond)
+		net.expect("n1", keys, shoal.Standing{Class: shoal.Surplus})
+		net.expect("n2", keys, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		if got := net.run["n1"].Stats().Calls - calls; got > 30 {
+			t.Errorf("%d calls for %d resignations, want at most 30", got, len(keys))
+		}
+		if s := net.run["n1"].Stats(); s.Resigned != 0 {
+			t.Errorf("%d resignations outstanding, want none", s.Resigned)
+		}
+		net.forget("n1", keys...)
+		for _, key := range keys {
+			net.run["n1"].Drop(key, time.Hour)
+		}
+		time.Sleep(2 * time.Second)
+		net.expect("n2", keys, shoal.Standing{Class: shoal.Last, Keeper: true})
+		if got := net.stores["n2"].told(keys[0]).credit; got < 50*time.Minute || got > 70*time.Minute {
+			t.Errorf("credit = %v, want about an hour", got)
+		}
+		net.run["n2"].Resign(keys...)
+		time.Sleep(10 * time.Millisecond)
+		net.expect("n2", keys, shoal.Standing{Class: shoal.Last})
+	})
+}
+
+// A home that is silent for a while hears of a resignation when it is back; nobody is let go
+// meanwhile.
+func TestRunnerResignsUntilHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		time.Sleep(12 * time.Second)
+		key := keyOf(net.run["n1"].table.Load(), "n3", "n2")
+		net.hold("n1", key)
+		net.hold("n2", key)
+		time.Sleep(time.Second)
+		who, other := shoal.NodeID("n1"), shoal.NodeID("n2")
+		if !net.stores["n1"].told(key).Keeper {
+			who, other = other, who
+		}
+		net.setAway("n3", true)
+		net.run[who].Resign(key)
+		time.Sleep(5 * time.Second)
+		net.expect(who, []shoal.Key{key}, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		net.setAway("n3", false)
+		time.Sleep(2 * time.Second)
+		net.expect(who, []shoal.Key{key}, shoal.Standing{Class: shoal.Surplus})
+		net.expect(other, []shoal.Key{key}, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		holders := net.run["n3"].Explain(key)
+		want := []Holder{{Node: other, Keeper: true, Class: shoal.Surplus}, {Node: who, Class: shoal.Surplus}}
+		if len(holders) != 2 || holders[0] != want[0] || holders[1] != want[1] {
+			t.Errorf("Explain = %v, want %v", holders, want)
+		}
+	})
+}
+
+// expect checks what a node was told last of blocks.
+func (n *network) expect(id shoal.NodeID, keys []shoal.Key, want shoal.Standing) {
+	n.t.Helper()
+	s := n.stores[id]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wrong := 0
+	for _, key := range keys {
+		if s.stands[key].Standing != want {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		n.t.Errorf("%s was told something else of %d of %d blocks (of one: %+v), want %+v",
+			id, wrong, len(keys), s.stands[keys[0]].Standing, want)
+	}
+}
+
+// told returns what s was told of key.
+func (s *store) told(key shoal.Key) stood {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stands[key]
+}

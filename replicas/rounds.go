@@ -1,0 +1,380 @@
+package replicas
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/shoal-mesh/shoal"
+)
+
+// A move is what a home does about the keepers of one block: in rounds, of which one is
+// going on at a time. A round first orders those who are to be keepers to be so. Only when
+// all of them have, it orders others to be keepers no more; and what is known of these
+// (their versions) was known before the round began. So at any time the holder that was
+// the last to be told to keep the block is still its keeper: whoever took its word away
+// would have told another one to keep it, later.
+type move struct {
+	asked  []asked       // who has not answered yet; empty when no round is going on
+	chosen []*member     // the keepers the round wants; empty when it has them, and tells the others
+	worth  []shoal.Class // what each of them was told with that
+	clears []leaving     // whom it will tell that they are no keepers
+	waits  []leaving     // the same, of the next round
+	all    bool          // the next round tells all holders, as nobody knows what they were told
+}
+
+// asked says that p was given an order of the round, in a Stand after this one.
+type asked struct {
+	p     *member
+	after uint64
+}
+
+// leaving says that p is to be keeper no more, as of its version.
+type leaving struct {
+	p        *member
+	boot     uint64
+	basis    uint64
+	resigned bool // it asked for that
+}
+
+// resign takes in that the sender would drop its replicas of keys. A home that cannot know
+// whether it is the only one, or does not know of the replica, stays silent: the holder
+// says it again.
+func (d *Directory) resign(m Message) {
+	p := d.byID[m.From]
+	if p == nil || p.away || p.boot != m.Boot || m.ToBoot != d.boot || m.View != d.table.view {
+		return
+	}
+	p.version = max(p.version, m.Version)
+	for _, key := range m.Keys {
+		hash := hashKey(key)
+		if !d.arranges(uint16(hash)) || !d.holds(p, key, hash) {
+			continue
+		}
+		d.counts.Resigned++
+		mv := d.moveOf(key)
+		if i := slices.IndexFunc(mv.clears, func(l leaving) bool { return l.p == p }); i >= 0 {
+			mv.clears[i].resigned = true
+			continue
+		}
+		mv.wait(p, m.Version, true)
+		d.review(key)
+	}
+}
+
+// review begins the next round of the move of key, if one is needed and none is going on.
+func (d *Directory) review(key shoal.Key) {
+	mv := d.moves[key]
+	if mv == nil || len(mv.asked) > 0 {
+		return
+	}
+	slot := d.entries.find(key, hashKey(key))
+	if slot == 0 {
+		delete(d.moves, key)
+		return
+	}
+	chosen := d.choose(slot, mv)
+	if len(chosen) == 0 {
+		d.letGo(slot, mv)
+		delete(d.moves, key)
+		return
+	}
+	isChosen := func(l leaving) bool { return slices.Contains(chosen, l.p) }
+	clears := slices.DeleteFunc(mv.waits, isChosen)
+	var few [8]told
+	same, asking := mv.all, []asked(nil)
+	for _, t := range d.standings(slot, few[:0]) {
+		switch {
+		case slices.Contains(chosen, t.p):
+			same = same || !t.keeper
+		case t.keeper || mv.all:
+			same = true
+			if !slices.ContainsFunc(clears, func(l leaving) bool { return l.p == t.p }) {
+				clears = append(clears, leaving{p: t.p, boot: t.p.boot, basis: t.p.version})
+			}
+		}
+	}
+	if !same && len(clears) == 0 {
+		delete(d.moves, key)
+		return
+	}
+	quick := slices.ContainsFunc(clears, func(l leaving) bool { return l.resigned })
+	for _, p := range chosen {
+		asking = append(asking, asked{p, p.orders.seq})
+	}
+	*mv = move{asked: asking, chosen: chosen, worth: make([]shoal.Class, len(chosen)), clears: clears}
+	for _, t := range d.standings(slot, few[:0]) {
+		if slices.Contains(chosen, t.p) {
+			d.keep(key, t.p, t.near, quick)
+			mv.worth[slices.Index(chosen, t.p)] = t.near
+		}
+	}
+}
+
+// choose returns who are to be keepers of slot, best first; none when all who could be
+// resign, or nobody is there.
+func (d *Directory) choose(slot uint32, mv *move) []*member {
+	e := d.entries.at(slot)
+	need, hash := int(max(e.limits().Min, 1)), hashKey(e.key)
+	var few [8]told
+	all := d.standings(slot, few[:0])
+	var zones zoneCount
+	var able, draining, resigning []told
+	for _, t := range all {
+		zones.add(t.p.zone)
+		switch {
+		case t.p.away:
+		case slices.ContainsFunc(mv.waits, func(l leaving) bool { return l.p == t.p && l.resigned }):
+			resigning = append(resigning, t)
+		case t.p.drains():
+			draining = append(draining, t)
+		default:
+			able = append(able, t)
+		}
+	}
+	switch {
+	case len(able) > 0:
+	case len(draining) > 0:
+		able, need = draining, 1 // there is nobody else: better one that hands it over as it leaves
+	case len(resigning) > 1:
+		// All would go: one has to stay, and may resign again when it knows that.
+		able, need = resigning, 1
+	}
+	// Keepers stay keepers. The others: where most replicas are, else by rendezvous.
+	slices.SortStableFunc(able, func(a, b told) int {
+		if a.keeper || b.keeper {
+			return cmp.Compare(rank(b.keeper), rank(a.keeper))
+		}
+		return cmp.Or(
+			cmp.Compare(rank(a.p.drains()), rank(b.p.drains())),
+			cmp.Compare(zones.of(b.p.zone), zones.of(a.p.zone)),
+			cmp.Compare(mix(hash^b.p.seed), mix(hash^a.p.seed)),
+		)
+	})
+	return pick(able, need)
+}
+
+// pick returns the first need of able, passing over zones that have one while there are
+// others.
+func pick(able []told, need int) []*member {
+	var chosen []*member
+	for _, other := range []bool{true, false} {
+		for _, t := range able {
+			if len(chosen) == need {
+				return chosen
+			}
+			near := slices.ContainsFunc(chosen, func(p *member) bool { return p.zone == t.p.zone })
+			if (!other || !near) && !slices.Contains(chosen, t.p) {
+				chosen = append(chosen, t.p)
+			}
+		}
+	}
+	return chosen
+}
+
+// answered takes in that p has carried out what it was ordered of key in the Stand with
+// number seq, or refused to.
+func (d *Directory) answered(p *member, key shoal.Key, seq uint64) {
+	mv := d.moves[key]
+	if mv == nil {
+		return
+	}
+	i := slices.IndexFunc(mv.asked, func(a asked) bool { return a.p == p && a.after < seq })
+	if i < 0 {
+		return
+	}
+	if mv.asked = slices.Delete(mv.asked, i, i+1); len(mv.asked) > 0 {
+		return
+	}
+	if len(mv.chosen) > 0 {
+		d.conclude(key, mv)
+	}
+	if len(mv.asked) == 0 && len(mv.waits) == 0 && !mv.all {
+		delete(d.moves, key)
+		return
+	}
+	d.review(key)
+}
+
+// conclude ends the first half of a round: all who were chosen are keepers, so the others
+// need not be. The round is over when they know.
+func (d *Directory) conclude(key shoal.Key, mv *move) {
+	slot := d.entries.find(key, hashKey(key))
+	if slot == 0 {
+		return
+	}
+	var few, more [8]told
+	was := d.standings(slot, few[:0])
+	for i, p := range mv.chosen {
+		d.entries.place(slot, p.number, i)
+	}
+	d.entries.at(slot).setKeepers(len(mv.chosen))
+	for _, is := range d.standings(slot, more[:0]) {
+		i := slices.IndexFunc(mv.clears, func(l leaving) bool { return l.p == is.p })
+		switch {
+		case is.keeper:
+			if i := slices.Index(mv.chosen, is.p); i < 0 || mv.worth[i] != is.class {
+				d.keep(key, is.p, is.class, false) // others have come or gone since it was asked
+			}
+		case i >= 0:
+			if !is.p.away {
+				mv.asked = append(mv.asked, asked{is.p, is.p.orders.seq})
+			}
+			d.order(is.p, Order{
+				Key: key, Basis: mv.clears[i].basis, Standing: shoal.Standing{Class: is.class},
+			}, mv.clears[i].resigned)
+			if mv.clears[i].resigned {
+				d.counts.Moved++
+			}
+		case !slices.ContainsFunc(was, is.same):
+			mv.wait(is.p, is.p.version, false) // another place in the order
+		}
+	}
+	mv.chosen, mv.worth, mv.clears = nil, nil, nil
+	if d.short(slot) {
+		d.lookLater(key, false)
+	}
+}
+
+// short reports whether fewer holders of slot are keepers than ought to be and could, not
+// counting those that drain.
+func (d *Directory) short(slot uint32) bool {
+	var few [8]told
+	keepers, able := 0, 0
+	for _, t := range d.standings(slot, few[:0]) {
+		if t.p.away || t.p.drains() {
+			continue
+		}
+		if able++; t.keeper {
+			keepers++
+		}
+	}
+	return keepers < min(int(max(d.entries.at(slot).limits().Min, 1)), able)
+}
+
+// letGo answers those who resign from the last replica of a block: they may drop it, if
+// all who might hold another have said that they do not.
+func (d *Directory) letGo(slot uint32, mv *move) {
+	e := d.entries.at(slot)
+	for _, l := range mv.waits {
+		if l.resigned && d.complete(slot, l.p) {
+			e.setKeepers(0)
+			d.order(l.p, Order{Key: e.key, Basis: l.basis, Standing: shoal.Standing{Class: shoal.Last}}, true)
+			d.counts.LastResigned++
+		}
+	}
+}
+
+// complete reports whether this home knows of all replicas of slot but that of resigner: no
+// other member has still to tell what it holds, or has had the time for that, nor is one
+// doubted or just away.
+func (d *Directory) complete(slot uint32, resigner *member) bool {
+	e := d.entries.at(slot)
+	shard := ShardOf(e.key)
+	for _, p := range d.members {
+		if p == resigner {
+			continue
+		}
+		if p.missing.Has(shard) && d.now < p.missedAt+d.rules.ResignPatience {
+			return false
+		}
+		if p.away && p.untold.Has(shard) && d.now < p.leftAt+d.rules.Settle {
+			return false
+		}
+		if slices.ContainsFunc(p.checks, func(c Change) bool { return c.Key == e.key }) {
+			return false
+		}
+	}
+	var few [16]uint16
+	for _, n := range d.entries.holders(slot, few[:0]) {
+		left, gone := d.left[n]
+		if p := d.numbers[n]; p != nil {
+			left, gone = p.leftAt, p.away
+		}
+		if gone && d.now < left+d.rules.Settle {
+			return false
+		}
+	}
+	return true
+}
+
+// notThere takes in that p, ordered to keep key, does not hold it. In doubt, because p has
+// said something newer, the block is looked at again later.
+func (d *Directory) notThere(p *member, key shoal.Key, doubt bool) {
+	hash := hashKey(key)
+	slot := d.entries.find(key, hash)
+	if slot == 0 {
+		return
+	}
+	if !doubt {
+		d.loseHolder(slot, p, hash)
+		d.tidy(slot)
+		return
+	}
+	d.unsettled(p, key)
+}
+
+// unsettled takes in that nobody knows what p was told of key: a round that waits for p
+// begins anew, with all holders, a little later.
+func (d *Directory) unsettled(p *member, key shoal.Key) {
+	if mv := d.moves[key]; mv != nil && slices.ContainsFunc(mv.asked, func(a asked) bool { return a.p == p }) {
+		mv.abort()
+	}
+	d.lookLater(key, true)
+}
+
+// refused takes in that p has gained key, or been told to keep it, after what an order
+// that it need not was based on.
+func (d *Directory) refused(p *member, key shoal.Key, version uint64) {
+	slot := d.entries.find(key, hashKey(key))
+	if slot == 0 {
+		return
+	}
+	var few [8]told
+	for _, t := range d.standings(slot, few[:0]) {
+		if t.p == p && !t.keeper {
+			d.moveOf(key).wait(p, version, false)
+			d.review(key)
+		}
+	}
+}
+
+// moveOf returns the move of key, which is made when there is none.
+func (d *Directory) moveOf(key shoal.Key) *move {
+	mv := d.moves[key]
+	if mv == nil {
+		mv = new(move)
+		d.moves[key] = mv
+	}
+	return mv
+}
+
+// wait adds p to those whom the next round tells that they are no keepers.
+func (mv *move) wait(p *member, basis uint64, resigned bool) {
+	for i := range mv.waits {
+		if l := &mv.waits[i]; l.p == p {
+			l.basis, l.resigned = max(l.basis, basis), l.resigned || resigned
+			return
+		}
+	}
+	mv.waits = append(mv.waits, leaving{p: p, boot: p.boot, basis: basis, resigned: resigned})
+}
+
+// abort gives up the round that is going on; another one will do what it was for, and undo
+// what it has done: those it chose may have become keepers.
+func (mv *move) abort() {
+	for _, p := range mv.chosen {
+		mv.wait(p, p.version, false)
+	}
+	for _, l := range mv.clears {
+		mv.wait(l.p, l.basis, l.resigned)
+	}
+	mv.asked, mv.chosen, mv.worth, mv.clears = nil, nil, nil, nil
+}
+
+// rank orders what is so before what is not.
+func rank(v bool) int {
+	if v {
+		return 1
+	}
+	return 0
+}
