@@ -91,7 +91,7 @@ func TestProblemsAreFound(t *testing.T) {
 		name, old, new string
 		want           string // part of a problem
 	}{
-		{"config", "policy: lru\n", "", ""}, // nothing changes: no problem
+		{"config", "policy: auto\n", "", ""}, // nothing changes: no problem
 		{"config unknown field", "node_name:", "nodename:", "unknown field"},
 		{"variable not set", "- name: HOST_IP", "- name: NODE_IP", "HOST_IP"},
 		{"gossip port", `gossip: ":7946"`, `gossip: ":7956"`, "gossip"},

@@ -138,7 +138,7 @@ func (a *Agent) openStore(context.Context) error {
 		disks[i] = blockstore.Disk{Path: d.Path, SizeBytes: d.Size.Of(total)}
 	}
 	open := storeConfig(a.cfg, disks, a.log.With("part", "store"))
-	open.OnEvict = a.dropped
+	open.OnEvict, open.Resign = a.dropped, a.resign
 	store, err := blockstore.Open(open)
 	if err != nil {
 		return err
@@ -154,6 +154,13 @@ func (a *Agent) dropped(gone []blockstore.Gone) {
 		for _, g := range gone {
 			where.Drop(g.Key, g.Idle)
 		}
+	}
+}
+
+// resign asks the directory whether blocks of which this node is the keeper may go.
+func (a *Agent) resign(keys []shoal.Key) {
+	if where := a.evicted.Load(); where != nil {
+		where.Resign(keys...)
 	}
 }
 
@@ -203,7 +210,14 @@ func (a *Agent) openPeers(context.Context) error {
 			return fmt.Errorf("host name: %w: set cluster.node_name", err)
 		}
 	}
-	where, err := replicas.New(a.self.ID, callDirectory{host}, holdings{a.store}, replicas.Config{Logger: a.log.With("part", "directory")})
+	limits := limitsOf(a.cfg)
+	where, err := replicas.New(a.self.ID, callDirectory{host}, holdings{a.store}, replicas.Config{
+		Frontier: a.store, Logger: a.log.With("part", "directory"),
+		Limits: func(key shoal.Key) replicas.Limits {
+			r, _ := a.store.Replica(key) // one that has just gone needs none
+			return limits(r.File.Dataset)
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -211,7 +225,7 @@ func (a *Agent) openPeers(context.Context) error {
 	a.where = where
 	a.evicted.Store(where)
 	a.fetch = NewFetcher(where, host, a.store, a.names, FetcherConfig{
-		InFlightBytes: int64(a.cfg.Read.MaxInflight), Logger: a.log.With("part", "fetch"),
+		InFlightBytes: int64(a.cfg.Read.MaxInflight), Limits: limits, Logger: a.log.With("part", "fetch"),
 	})
 	a.onClose("fetcher", func() error { a.fetch.Close(); return nil })
 	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))

@@ -36,6 +36,7 @@ func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) 
 		}
 		ft.from(sourceUnknown)
 		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, append(failed, unreachable...), nil)[0]
+		r.admit(ctx, ft, answer)
 		for _, a := range failed {
 			if a.Reason == replicas.Unreachable { // the others may yet be fillers
 				unreachable = append(unreachable, a)
@@ -121,7 +122,7 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 	defer watch.Stop()
 
 	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, alive: func() { watch.Reset(limit) }}
-	err := r.peers.Fetch(ctx, from, ft.key, peer.Part{Length: ft.length, First: ft.next()}, s)
+	err := r.peers.Fetch(ctx, from, ft.key, peer.Part{Length: ft.length, First: ft.next(), End: ft.end}, s)
 	if errors.Is(err, errBadBlock) {
 		r.stats.badBlocks.Add(1)
 		r.cfg.Logger.Warn("a peer's block is not what its filler announced", "key", ft.key, "path", ft.entry.Path, "from", from)
@@ -137,7 +138,7 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 	if answer.Kind == replicas.Held {
 		r.answered(s.first)
 	}
-	if ft.next() < len(ft.sums) {
+	if ft.next() < ft.end {
 		return fmt.Errorf("fetch %v from %s: %w", ft.key, from, io.ErrUnexpectedEOF)
 	}
 	return nil
@@ -164,7 +165,7 @@ func (r *Fetcher) answered(took time.Duration) {
 func (r *Fetcher) fromUFS(ctx context.Context, ft *fetch, lease time.Duration) error {
 	e, first := ft.entry, ft.next()
 	off := int64(ft.key.Index)*shoal.BlockSize + int64(first)*shoal.ChunkSize
-	length := int64(ft.length - first*shoal.ChunkSize)
+	length := int64(ft.bytes() - (first-ft.first)*shoal.ChunkSize)
 	if lease > 0 {
 		defer r.renewing(ft.key, lease/3)()
 	}
@@ -212,16 +213,17 @@ func (r *Fetcher) stream(ctx context.Context, ft *fetch, e shoal.Entry, off, len
 		return err
 	}
 	defer func() { _ = body.Close() }() // only read from: nothing is lost
-	filled := ft.next() * shoal.ChunkSize
-	for i := ft.next(); i < len(ft.sums); {
+	bytes := ft.bytes()
+	filled := (ft.next() - ft.first) * shoal.ChunkSize
+	for i := ft.next(); i < ft.end; {
 		// As much as has come in at once, rather than a call for each chunk.
-		n, err := body.Read(ft.buf[filled:min(ft.length, filled+readAtOnce)])
+		n, err := body.Read(ft.buf[filled:min(bytes, filled+readAtOnce)])
 		filled += n
 		r.stats.bytes[shoal.TierUFS].Add(int64(n))
-		for ; i < len(ft.sums) && filled >= min(ft.length, (i+1)*shoal.ChunkSize); i++ {
+		for ; i < ft.end && filled >= min(bytes, (i+1-ft.first)*shoal.ChunkSize); i++ {
 			ft.land(i, shoal.ChunkSum(ft.key, i, ft.chunk(i)), shoal.TierUFS)
 		}
-		if err != nil && i < len(ft.sums) {
+		if err != nil && i < ft.end {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
@@ -256,7 +258,7 @@ func (s *sink) Arrived(i int, sum shoal.Sum) error {
 		s.first = time.Since(s.begun)
 	}
 	s.alive()
-	if i == len(s.sums)-1 && s.announced != 0 {
+	if i == len(s.sums)-1 && s.announced != 0 && s.span == s.whole() {
 		// Each chunk fits the sum beside it; a holder that made up both is found here.
 		if got := shoal.BlockSum(append(slices.Clone(s.sums[:i]), sum)); got != s.announced {
 			return fmt.Errorf("block %v: sum %08x, want %08x: %w", s.key, got, s.announced, errBadBlock)

@@ -14,18 +14,23 @@ import (
 // is still missing is not fetched. See docs/read-path.md.
 //
 // The bytes below the landed mark never change, so readers use them without the lock.
+//
+// A block that nobody will keep, and of which one reader wants a range, is not fetched whole
+// (bypass): before the first chunk is asked for, narrow leaves out the others.
 type fetch struct {
 	key    shoal.Key
 	entry  shoal.Entry // the file the block belongs to
 	length int         // bytes of the block
-	buf    []byte      // the block, once it is running; chunks [0, landed) are valid
+	admission
+	buf    []byte      // chunks [first, end), once it is running; those below landed are valid
 	sums   []shoal.Sum // of the chunks that have landed
 	cancel context.CancelFunc
 	free   func() // gives buf back once nobody refers to it
 
 	mu        sync.Mutex    // guards the fields below
+	span                    // chunks to fetch: all, or what narrow left; settled before the first is asked for
 	source    source        // what the fetch waits for now
-	landed    int           // chunks in buf, verified
+	landed    int           // chunks [first, landed) are in buf, verified
 	tier      shoal.Tier    // where the last chunk came from
 	done      bool          // no source will add a chunk any more
 	err       error         // why not, when chunks are missing
@@ -36,6 +41,17 @@ type fetch struct {
 	abandoned bool // the last reader left before the last chunk came
 	freed     bool
 }
+
+// A span is the chunks [first, end) of a block.
+type span struct{ first, end int }
+
+const maxChunks = shoal.BlockSize / shoal.ChunkSize
+
+// spanOf returns the chunks that bytes [off, off+n) of a block lie in.
+func spanOf(off, n int) span { return span{off / shoal.ChunkSize, shoal.Chunks(off + n)} }
+
+// covers reports whether all chunks of o are in s.
+func (s span) covers(o span) bool { return s.first <= o.first && o.end <= s.end }
 
 // A source is what a fetch waits for.
 type source uint8
@@ -56,9 +72,32 @@ func (f *fetch) from(s source) {
 	f.source = s
 }
 
+// whole returns all chunks of the block.
+func (f *fetch) whole() span { return span{0, shoal.Chunks(f.length)} }
+
+// clip returns those of the chunks that the block has.
+func (f *fetch) clip(chunks span) span {
+	return span{chunks.first, min(chunks.end, shoal.Chunks(f.length))}
+}
+
+// narrow leaves out the chunks its only reader did not ask for. It reports false when there
+// are other readers, and the whole block has to be fetched.
+func (f *fetch) narrow() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.readers != 1 || f.wish == f.whole() {
+		return false
+	}
+	f.span, f.landed = f.wish, f.wish.first
+	return true
+}
+
+// bytes returns how many bytes the chunks of the fetch have.
+func (f *fetch) bytes() int { return min(f.length, f.end*shoal.ChunkSize) - f.first*shoal.ChunkSize }
+
 // chunk returns the place in buf where chunk i goes.
 func (f *fetch) chunk(i int) []byte {
-	at := i * shoal.ChunkSize
+	at := (i - f.first) * shoal.ChunkSize
 	return f.buf[at : at+shoal.ChunkLen(f.length, i)]
 }
 
@@ -144,6 +183,7 @@ func (f *fetch) view(ctx context.Context, off, n int) ([]byte, shoal.Tier, error
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	off -= f.first * shoal.ChunkSize
 	return f.buf[off : off+n], f.tier, nil
 }
 
@@ -156,11 +196,12 @@ func (f *fetch) Chunk(ctx context.Context, i int, _ []byte) ([]byte, shoal.Sum, 
 	return f.chunk(i), f.sums[i], nil
 }
 
-// acquire adds a reader; false when the block was given up or has left memory.
-func (f *fetch) acquire() bool {
+// acquire adds a reader of some chunks; false when the block was given up or has left
+// memory, or they are not fetched.
+func (f *fetch) acquire(chunks span) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.abandoned || f.freed {
+	if f.abandoned || f.freed || !f.covers(chunks) {
 		return false
 	}
 	f.readers++
@@ -177,7 +218,11 @@ func (f *fetch) join() bool {
 		return false
 	}
 	f.mu.Unlock()
-	return f.acquire()
+	if !f.acquire(f.whole()) {
+		return false
+	}
+	f.wasTaken()
+	return true
 }
 
 // ended reports that the fetch is over and the whole block was here.
@@ -192,7 +237,7 @@ func (f *fetch) ended() bool {
 func (f *fetch) release() {
 	f.mu.Lock()
 	f.readers--
-	giveUp := f.readers == 0 && !f.done && f.landed < len(f.sums)
+	giveUp := f.readers == 0 && !f.done && f.landed < f.end
 	f.abandoned = f.abandoned || giveUp
 	f.mu.Unlock()
 	if giveUp {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/shoal-mesh/shoal"
-	"github.com/shoal-mesh/shoal/blockstore"
 	"github.com/shoal-mesh/shoal/node/peer"
 	"github.com/shoal-mesh/shoal/replicas"
 	"github.com/shoal-mesh/shoal/ufs"
@@ -22,7 +21,8 @@ var (
 
 // directory is what the read path asks of the replica directory.
 type directory interface {
-	// Locate says for each key who has it, or that the caller is to fill it.
+	// Locate says for each key who has it, or that the caller is to fill it, and then who is
+	// to keep what the caller offers, as it will not.
 	Locate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid, offer *replicas.Offer) []replicas.Answer
 	Add(key shoal.Key, sum shoal.Sum, limits replicas.Limits)
 	Drop(key shoal.Key, idle time.Duration)
@@ -30,8 +30,9 @@ type directory interface {
 	Release(key shoal.Key)
 }
 
-// transfers brings blocks from peers.
+// transfers brings blocks from peers, and calls them.
 type transfers interface {
+	Call(ctx context.Context, to shoal.NodeID, request []byte) ([]byte, error)
 	Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, part peer.Part, sink peer.Sink) error
 }
 
@@ -52,6 +53,8 @@ type FetcherConfig struct {
 	// SlowFill is how long a filler may bring nothing, though it says that it is alive,
 	// before this node reads the UFS itself. Default 20s.
 	SlowFill time.Duration
+	// Limits say how many replicas the mesh is to have of a dataset's blocks. Default: none.
+	Limits func(dataset string) replicas.Limits
 	// Logger receives a line for each block that could not be kept. Default: discard.
 	Logger *slog.Logger
 }
@@ -65,6 +68,9 @@ func (c FetcherConfig) withDefaults() FetcherConfig {
 	}
 	if c.SlowFill == 0 {
 		c.SlowFill = 20 * time.Second
+	}
+	if c.Limits == nil {
+		c.Limits = func(string) replicas.Limits { return replicas.Limits{} }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -90,6 +96,7 @@ type Fetcher struct {
 
 	mu      sync.Mutex // guards the fields below
 	flights map[shoal.Key]*fetch
+	takes   map[*fetch]bool // blocks offered by peers, on their way here
 	closed  bool
 	wg      sync.WaitGroup
 }
@@ -98,7 +105,7 @@ type Fetcher struct {
 func NewFetcher(where directory, peers transfers, store blocks, from sources, cfg FetcherConfig) *Fetcher {
 	return &Fetcher{
 		where: where, peers: peers, store: store, sources: from, cfg: cfg.withDefaults(),
-		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch),
+		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch), takes: make(map[*fetch]bool),
 	}
 }
 
@@ -107,6 +114,9 @@ func (r *Fetcher) Close() {
 	r.mu.Lock()
 	r.closed = true
 	for _, ft := range r.flights {
+		ft.cancel()
+	}
+	for ft := range r.takes {
 		ft.cancel()
 	}
 	r.mu.Unlock()
@@ -118,6 +128,12 @@ func (r *Fetcher) Close() {
 // lookup goes out for all that start. It is nil for a block that the store has by now,
 // unless force. The caller releases each.
 func (r *Fetcher) want(e shoal.Entry, force bool, indexes ...uint32) []*fetch {
+	return r.wantPart(e, force, span{0, maxChunks}, indexes...)
+}
+
+// wantPart is want for a caller that will read some chunks only of each block: the others may
+// not be fetched when nobody is to keep the block.
+func (r *Fetcher) wantPart(e shoal.Entry, force bool, chunks span, indexes ...uint32) []*fetch {
 	if len(indexes) == 0 {
 		return nil
 	}
@@ -127,7 +143,7 @@ func (r *Fetcher) want(e shoal.Entry, force bool, indexes ...uint32) []*fetch {
 	defer r.mu.Unlock()
 	for i, index := range indexes {
 		key := shoal.Key{File: e.File, Index: index}
-		if ft := r.flights[key]; ft != nil && ft.acquire() {
+		if ft := r.flights[key]; ft != nil && ft.acquire(ft.clip(chunks)) {
 			out[i] = ft
 			continue
 		}
@@ -135,7 +151,7 @@ func (r *Fetcher) want(e shoal.Entry, force bool, indexes ...uint32) []*fetch {
 		if !force && r.store.Has(key) {
 			continue
 		}
-		out[i] = r.newFetch(e, key)
+		out[i] = r.newFetch(e, key, chunks)
 		if r.closed {
 			out[i].finish(errClosed)
 			out[i].retire()
@@ -151,24 +167,27 @@ func (r *Fetcher) want(e shoal.Entry, force bool, indexes ...uint32) []*fetch {
 	return out
 }
 
-// newFetch returns a fetch with one reader and, yet, no memory.
-func (r *Fetcher) newFetch(e shoal.Entry, key shoal.Key) *fetch {
+// newFetch returns a fetch with one reader, of some chunks, and, yet, no memory.
+func (r *Fetcher) newFetch(e shoal.Entry, key shoal.Key, chunks span) *fetch {
 	length := shoal.BlockLen(e.Info.Size, key.Index)
 	r.stats.inFlight.Add(int64(length))
-	return &fetch{
+	ft := &fetch{
 		key: key, entry: e, length: length, sums: make([]shoal.Sum, shoal.Chunks(length)),
 		cancel: func() {}, free: func() { r.stats.inFlight.Add(-int64(length)) }, readers: 1, running: true,
 	}
+	ft.span = ft.whole()
+	ft.wish, ft.taken = ft.clip(chunks), make(chan struct{})
+	return ft
 }
 
 // allocate gives a fetch its memory, and says how to give it back.
 func (r *Fetcher) allocate(ft *fetch) {
-	if ft.length <= shoal.BlockSize/4 {
-		ft.buf = make([]byte, ft.length)
+	if n := ft.bytes(); n <= shoal.BlockSize/4 {
+		ft.buf = make([]byte, n)
 		return
 	}
 	b, uncount := r.bufs.get(), ft.free
-	ft.buf = b.data[:ft.length]
+	ft.buf = b.data[:ft.bytes()]
 	ft.free = func() {
 		uncount()
 		r.bufs.put(b)
@@ -191,7 +210,7 @@ func (r *Fetcher) start(ctx context.Context, cancel context.CancelFunc, started 
 		})
 	}
 	r.wg.Go(func() {
-		answers := r.where.Locate(ctx, keys, nil, nil)
+		answers := r.where.Locate(ctx, keys, nil, r.weigh(started))
 		for i, run := range runs[1:] {
 			r.wg.Go(func() { run(answers[i+1]) })
 		}
@@ -213,10 +232,11 @@ func (r *Fetcher) prepare(ctx context.Context, ft *fetch, ended func()) func(rep
 
 // run brings one block here, keeps it and announces it.
 func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
+	r.admit(ctx, ft, first)
 	r.allocate(ft)
 	err := r.bring(ctx, ft, first)
 	if err == nil {
-		r.keep(ft)
+		r.settle(ctx, ft)
 	} else {
 		r.stats.failed(err)
 	}
@@ -234,22 +254,6 @@ func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
 	ft.finish(err)
 	ft.cancel()
 	ft.retire()
-}
-
-// keep stores a complete block and tells its homes. A block that cannot be stored has
-// been read all the same.
-func (r *Fetcher) keep(ft *fetch) {
-	sum := shoal.BlockSum(ft.sums)
-	if err := r.store.Put(ft.key, blockstore.File{SizeBytes: ft.entry.Info.Size, Dataset: ft.entry.Mount}, ft.buf, ft.sums); err != nil {
-		r.stats.notKept.Add(1)
-		r.where.Release(ft.key)
-		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)
-		return
-	}
-	r.where.Add(ft.key, sum, replicas.Limits{})
-	if !r.store.Has(ft.key) { // evicted in between: its Drop may have overtaken the Add
-		r.where.Drop(ft.key, 0)
-	}
 }
 
 // room returns how many more blocks may be in memory without a reader waiting for them.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +30,22 @@ type bench struct {
 	dir   *scriptedDirectory
 	peers peersFunc
 	gone  chan uint64 // ids expired
+	full  atomic.Bool // the store admits nothing
+}
+
+// A testStore can be full.
+type testStore struct {
+	*blockstore.Store
+	full *atomic.Bool
+}
+
+func (s testStore) Miss(key shoal.Key, file blockstore.File) (float32, bool) {
+	weight, ok := s.Store.Miss(key, file)
+	return weight, ok && !s.full.Load()
+}
+
+func (s testStore) Admits(key shoal.Key, file blockstore.File) bool {
+	return s.Store.Admits(key, file) && !s.full.Load()
 }
 
 func newBench(t *testing.T, cfg FetcherConfig) *bench {
@@ -38,7 +55,7 @@ func newBench(t *testing.T, cfg FetcherConfig) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{ufs: &ufstest.FS{}, store: store, dir: &scriptedDirectory{}, gone: make(chan uint64, 8)}
-	b.Fetcher = NewFetcher(b.dir, &b.peers, store, b, cfg)
+	b.Fetcher = NewFetcher(b.dir, &b.peers, testStore{store, &b.full}, b, cfg)
 	t.Cleanup(func() {
 		b.Close()
 		if err := store.Close(); err != nil {
@@ -113,11 +130,16 @@ func held(nodes ...shoal.NodeID) replicas.Answer {
 // peersFunc is transfers by a function that the test sets.
 type peersFunc struct {
 	fetch func(ctx context.Context, from shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error
+	call  func(ctx context.Context, to shoal.NodeID, request []byte) ([]byte, error)
 }
 
 func (p *peersFunc) Fetch(ctx context.Context, from shoal.NodeID, key shoal.Key, part peer.Part, sink peer.Sink) error {
 	sink.Begin()
 	return p.fetch(ctx, from, key, part.First, sink)
+}
+
+func (p *peersFunc) Call(ctx context.Context, to shoal.NodeID, request []byte) ([]byte, error) {
+	return p.call(ctx, to, request)
 }
 
 // send lands chunks [first, end) of a block in a sink.

@@ -29,15 +29,15 @@ func (f *File) Read(ctx context.Context, p []byte, off int64) (data []byte, done
 	if len(p) == 0 {
 		return nil, nil, nil
 	}
-	f.prefetch(off, len(p))
+	random := f.prefetch(off, len(p))
 	if shoal.Blocks(off+1) == shoal.Blocks(off+int64(len(p))) {
-		return f.readBlock(ctx, p, off)
+		return f.readBlock(ctx, p, off, random)
 	}
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)
 		piece := p[n:min(len(p), n+shoal.BlockSize-int(at%shoal.BlockSize))]
-		data, done, err := f.readBlock(ctx, piece, at)
+		data, done, err := f.readBlock(ctx, piece, at, random)
 		if err != nil {
 			return p[:n], nil, err
 		}
@@ -61,8 +61,9 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // readBlock is Read within one block: from a fetch this file holds, from the store, or by
-// starting a fetch. A fetch that turned out bad is started once more.
-func (f *File) readBlock(ctx context.Context, p []byte, off int64) (data []byte, done func(), err error) {
+// starting a fetch. A fetch that turned out bad is started once more. Of a block that nobody
+// will keep, a random read has no more fetched than it wants.
+func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) (data []byte, done func(), err error) {
 	index, within := uint32(off/shoal.BlockSize), int(off%shoal.BlockSize)
 	for try := 0; ; try++ {
 		ft := f.claim(index, len(p))
@@ -74,7 +75,12 @@ func (f *File) readBlock(ctx context.Context, p []byte, off int64) (data []byte,
 			}
 			// Not there, or dropped for being bad: the mesh or the UFS has it. It may also
 			// have come since; but a store that cannot be read must not be asked for ever.
-			if ft = f.begin(index, len(p), try > 1); ft == nil {
+			if random {
+				ft = f.r.fetch.wantPart(f.entry, try > 1, spanOf(within, len(p)), index)[0]
+			} else {
+				ft = f.begin(index, len(p), try > 1)
+			}
+			if ft == nil {
 				continue
 			}
 		}
@@ -103,7 +109,7 @@ func (f *File) claim(index uint32, n int) *fetch {
 	if h == nil {
 		return nil
 	}
-	if h.broken() || !h.acquire() {
+	if h.broken() || !h.acquire(h.whole()) {
 		f.r.letGo(h)
 		return nil
 	}
@@ -142,9 +148,11 @@ func (f *File) unclaim(index uint32, ft *fetch) {
 	ft.release()
 }
 
-// prefetch starts the blocks that the readers of this file will want next.
-func (f *File) prefetch(off int64, n int) {
-	for _, ft := range f.r.fetch.want(f.entry, false, f.upcoming(off, n)...) {
+// prefetch starts the blocks that the readers of this file will want next. It reports whether
+// the read is none of a sequential reader's.
+func (f *File) prefetch(off int64, n int) (random bool) {
+	upcoming, random := f.upcoming(off, n)
+	for _, ft := range f.r.fetch.want(f.entry, false, upcoming...) {
 		if ft == nil {
 			continue
 		}
@@ -156,13 +164,15 @@ func (f *File) prefetch(off int64, n int) {
 		f.r.mu.Unlock()
 		ft.release()
 	}
+	return random
 }
 
 // upcoming notes a read and returns the blocks to fetch for what follows it. Blocks the
 // store has are read ahead from disk instead.
-func (f *File) upcoming(off int64, n int) []uint32 {
+func (f *File) upcoming(off int64, n int) (missing []uint32, random bool) {
 	f.r.mu.Lock()
 	from, to := f.ahead.next(off, n, f.entry.Info.Size, f.r.relieve())
+	random = !f.ahead.follows(off, n)
 	var wanted []uint32
 	for i := from; i < to; i++ {
 		if f.held[i] == nil {
@@ -170,13 +180,13 @@ func (f *File) upcoming(off int64, n int) []uint32 {
 		}
 	}
 	f.r.mu.Unlock()
-	missing := wanted[:0]
+	missing = wanted[:0]
 	for _, i := range wanted {
 		if !f.r.store.WillNeed(shoal.Key{File: f.entry.File, Index: i}) {
 			missing = append(missing, i)
 		}
 	}
-	return missing
+	return missing, random
 }
 
 // trim lets go of blocks whose reader went elsewhere. The lock is held.

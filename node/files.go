@@ -62,7 +62,7 @@ func (r *Files) Stats() ReadStats {
 // hold has f hold ft, of which n bytes are being read, and takes a reader's reference for
 // it. The lock is held.
 func (r *Files) hold(f *File, ft *fetch, n int) {
-	if f.held == nil || !ft.acquire() { // closed meanwhile, or given up
+	if f.held == nil || !ft.acquire(ft.whole()) { // closed meanwhile, or given up
 		return
 	}
 	h := &heldFetch{fetch: ft, file: f, unread: ft.length - n}

@@ -57,6 +57,12 @@ func (r *readahead) next(off int64, n int, size int64, room uint32) (from, to ui
 	return from, to
 }
 
+// follows reports whether a read that next has noted is one of a sequential reader's.
+func (r *readahead) follows(off int64, n int) bool {
+	s := r.find(off, off+int64(n))
+	return s != nil && (s.window > 0 || r.max == 0 && s.used == r.clock && s.end > off+int64(n))
+}
+
 // after returns the first block that a read ending at end does not touch.
 func after(end int64) uint32 { return uint32((end + shoal.BlockSize - 1) / shoal.BlockSize) }
 

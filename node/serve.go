@@ -13,9 +13,16 @@ import (
 type blocks interface {
 	Put(key shoal.Key, file blockstore.File, data []byte, sums []shoal.Sum) error
 	Has(key shoal.Key) bool
+	admissions
 	WillNeed(key shoal.Key) bool
 	ReadAt(key shoal.Key, p []byte, off int) (int, error)
 	Section(key shoal.Key) (*blockstore.Section, error)
+}
+
+// admissions is what the store says of blocks that are not there.
+type admissions interface {
+	Miss(key shoal.Key, file blockstore.File) (weight float32, ok bool)
+	Admits(key shoal.Key, file blockstore.File) bool
 }
 
 // OpenBlock serves a peer: from the fetch that is bringing the block here, as its chunks

@@ -17,6 +17,10 @@ type fetchStats struct {
 	badChunks  atomic.Int64
 	badBlocks  atomic.Int64
 	notKept    atomic.Int64
+	bypassed   atomic.Int64
+	placed     atomic.Int64
+	notPlaced  atomic.Int64
+	taken      atomic.Int64
 	failures   atomic.Int64
 }
 
@@ -36,7 +40,11 @@ type FetchStats struct {
 	Hedged        int64 `json:"hedged"`          // of these, given up for being slow
 	BadChunks     int64 `json:"bad_chunks"`      // chunks that did not match their sum
 	BadBlocks     int64 `json:"bad_blocks"`      // blocks that were not what their filler announced
-	NotKept       int64 `json:"not_kept"`        // blocks read but not stored
+	NotKept       int64 `json:"not_kept"`        // blocks read that could not be stored
+	Bypassed      int64 `json:"bypassed"`        // reads that fetched a range, as nobody was to keep the block
+	Placed        int64 `json:"placed"`          // blocks read here that another node keeps
+	NotPlaced     int64 `json:"not_placed"`      // blocks another node was to keep, and did not
+	Taken         int64 `json:"taken"`           // blocks kept for another node
 	Failures      int64 `json:"failures"`        // blocks no source could bring
 }
 
@@ -46,7 +54,8 @@ func (r *Fetcher) Stats() FetchStats {
 	return FetchStats{
 		PeerBytes: s.bytes[shoal.TierPeer].Load(), UFSBytes: s.bytes[shoal.TierUFS].Load(),
 		InFlightBytes: s.inFlight.Load(), PeerErrors: s.peerErrors.Load(), Hedged: s.hedged.Load(),
-		BadChunks: s.badChunks.Load(), BadBlocks: s.badBlocks.Load(), NotKept: s.notKept.Load(), Failures: s.failures.Load(),
+		BadChunks: s.badChunks.Load(), BadBlocks: s.badBlocks.Load(), NotKept: s.notKept.Load(),
+		Bypassed: s.bypassed.Load(), Placed: s.placed.Load(), NotPlaced: s.notPlaced.Load(), Taken: s.taken.Load(), Failures: s.failures.Load(),
 	}
 }
 

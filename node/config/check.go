@@ -21,6 +21,8 @@ const (
 	maxName            = 63        // characters, so that a node's description fits a gossip message
 	maxSocket          = 100       // bytes; the kernel takes 107
 	maxAge             = 365 * 24 * time.Hour
+	mostKept           = 3 // of replicas.min
+	mostCopies         = 6 // of replicas.max
 )
 
 // A checker finds what is wrong with the values of a decoded Config.

@@ -53,15 +53,10 @@ func (k *checker) mount(key string, m Mount) {
 	case m.S3 != S3{}:
 		k.refuse(key+".s3", m.UFS, "the UFS is a directory, not a bucket; remove s3")
 	}
-	k.only(key+".policy", m.Policy, "lru", "uniform", "lfu", "sieve", "gdsf")
+	k.oneOf(key+".policy", m.Policy, "auto", "uniform", "lru", "lfu", "sieve", "gdsf")
+	k.replicas(key+".replicas", m.Replicas)
 	if m.Quota != 0 && (m.Quota < minCache || m.Quota > maxCache) {
 		k.refuse(key+".quota", m.Quota.String(), fmt.Sprintf("out of limits; give %v to %v, or 0 for none", minCache, maxCache))
-	}
-	if m.Replicas.Min != 1 {
-		k.refuse(key+".replicas.min", fmt.Sprint(m.Replicas.Min), "is not in this version; use 1, or leave the key out")
-	}
-	if m.Replicas.Max != Unlimited {
-		k.refuse(key+".replicas.max", m.Replicas.Max.String(), "is not in this version; use unlimited, or leave the key out")
 	}
 	if ttl := m.Metadata.TTL; ttl < 0 || ttl > maxAge {
 		k.refuse(key+".metadata.ttl", short(ttl), "out of limits; give 0s to 8760h")
@@ -70,6 +65,18 @@ func (k *checker) mount(key string, m Mount) {
 		k.refuse(key+".metadata.max_stale", short(stale), "out of limits; give metadata.ttl to 8760h")
 	}
 	k.only(key+".write", m.Write, "ro", "through", "back")
+}
+
+func (k *checker) replicas(key string, r Replicas) {
+	if r.Min < 1 || r.Min > mostKept {
+		k.refuse(key+".min", fmt.Sprint(r.Min), fmt.Sprintf("out of limits; give 1 to %d", mostKept))
+	}
+	switch {
+	case r.Max != Unlimited && r.Max > mostCopies:
+		k.refuse(key+".max", r.Max.String(), fmt.Sprintf("out of limits; give 1 to %d, or unlimited", mostCopies))
+	case r.Max != Unlimited && int64(r.Max) < r.Min:
+		k.refuse(key+".max", r.Max.String(), fmt.Sprintf("less than replicas.min; give at least %d", r.Min))
+	}
 }
 
 func (k *checker) s3(key string, s S3) {

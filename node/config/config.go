@@ -130,8 +130,9 @@ type Mount struct {
 	UFS string `yaml:"ufs"`
 	// S3 says how an s3:// UFS is reached. Only with an s3:// UFS.
 	S3 S3 `yaml:"s3"`
-	// Policy decides what stays in the cache. "lru" is the default and all there is in
-	// this version.
+	// Policy decides what stays in the cache when it is full: "uniform" (data read once per
+	// epoch, in shuffled order: a stable part of it stays), "lru", "lfu", "sieve" or "gdsf".
+	// Default "auto": sieve, until two epochs have been seen, then uniform.
 	Policy string `yaml:"policy"`
 	// Quota is how much of each node's cache its blocks may take. 16MiB to 1PiB, or 0: as
 	// much as there is. Each disk has its share of it, by its size. Default 0.
@@ -165,12 +166,16 @@ type S3 struct {
 
 // Replicas bounds the copies of a block in the mesh.
 type Replicas struct {
-	// Min is how many copies keepers hold. 1 is the default and all there is in this
-	// version.
+	// Min is how many copies, once they are there, are kept: in different zones where there
+	// are. 1 to 3. Default 1.
 	Min int64 `yaml:"min"`
-	// Max is how many copies there may be before more count as surplus. "unlimited" is
-	// the default and all there is in this version.
+	// Max is how many copies there may be; more go at once when room is wanted. 1 to 6, at
+	// least Min, or "unlimited". Default "unlimited".
 	Max Limit `yaml:"max"`
+	// Classes says whether a copy that others have too is given up before a last one, and a
+	// last one not without its home's consent. Without, each node evicts as if it were alone.
+	// Default true.
+	Classes bool `yaml:"classes"`
 }
 
 // Metadata says how long names and attributes are believed.

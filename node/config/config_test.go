@@ -40,9 +40,9 @@ func TestParseFillsDefaults(t *testing.T) {
 	want.Cache = []Disk{{Path: "/mnt/nvme0/shoal", Size: Size{Percent: 80}}}
 	want.State = "/mnt/nvme0/shoal/state"
 	want.Namespace = []Mount{{
-		Path: "/imagenet", UFS: "s3://train/imagenet/", Policy: "lru", Write: "ro",
+		Path: "/imagenet", UFS: "s3://train/imagenet/", Policy: "auto", Write: "ro",
 		S3:       S3{Region: "us-east-1", Addressing: "virtual"},
-		Replicas: Replicas{Min: 1, Max: Unlimited},
+		Replicas: Replicas{Min: 1, Max: Unlimited, Classes: true},
 		Metadata: Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour},
 	}}
 	if !reflect.DeepEqual(got, want) {
@@ -75,9 +75,9 @@ namespace:
       region: eu-west-1
       access_key_file: /etc/shoal/access
       secret_key_file: /etc/shoal/key
-    policy: lru
+    policy: uniform
     quota: 500GiB
-    replicas: {min: "${REPLICAS}", max: unlimited}
+    replicas: {min: "${REPLICAS}", max: 3, classes: false}
     metadata: {ttl: 0s, max_stale: 90m}
     write: ro
   - {path: /models/nas, ufs: "file:///nas"}
@@ -103,17 +103,17 @@ log: {level: warn, format: json}
 		State: "/var/lib/shoal",
 		Mount: FUSE{Path: "/mnt/shoal", AllowOther: true, UID: 1000, GID: 0},
 		Namespace: []Mount{{
-			Path: "/models", UFS: "s3://train", Policy: "lru", Write: "ro",
+			Path: "/models", UFS: "s3://train", Policy: "uniform", Write: "ro",
 			S3: S3{
 				Endpoint: "http://10.0.0.5:9000", Region: "eu-west-1", Addressing: "path",
 				AccessKeyFile: "/etc/shoal/access", SecretKeyFile: "/etc/shoal/key",
 			},
 			Quota:    500 << 30,
-			Replicas: Replicas{Min: 1, Max: Unlimited},
+			Replicas: Replicas{Min: 1, Max: 3},
 			Metadata: Metadata{MaxStale: 90 * time.Minute},
 		}, {
-			Path: "/models/nas", UFS: "file:///nas", Policy: "lru", Write: "ro",
-			Replicas: Replicas{Min: 1, Max: Unlimited},
+			Path: "/models/nas", UFS: "file:///nas", Policy: "auto", Write: "ro",
+			Replicas: Replicas{Min: 1, Max: Unlimited, Classes: true},
 			Metadata: Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour},
 		}},
 		Read:  Read{Readahead: 0, MaxInflight: 64 << 20},

@@ -26,9 +26,9 @@ func Defaults() *Config {
 func (d *Disk) setDefaults() { d.Size = Size{Percent: 80} }
 
 func (m *Mount) setDefaults() {
-	m.Policy = "lru"
+	m.Policy = "auto"
 	m.Write = "ro"
-	m.Replicas = Replicas{Min: 1, Max: Unlimited}
+	m.Replicas = Replicas{Min: 1, Max: Unlimited, Classes: true}
 	m.Metadata = Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour}
 }
 
