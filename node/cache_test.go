@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore"
 	"github.com/shoal-mesh/shoal/node/config"
 )
@@ -57,7 +58,8 @@ func TestRebuildLog(t *testing.T) {
 
 func TestCacheCollector(t *testing.T) {
 	stats := blockstore.Stats{
-		Blocks: 3, Bytes: 4, CapacityBytes: 5, Evictions: 6, Moved: 7, Corrupt: 8,
+		Blocks: 3, Bytes: 4, CapacityBytes: 5, Evictions: 6, Moved: 7, Corrupt: 8, LastEvictions: 21, AskedBytes: 22,
+		ByClass:  [shoal.Classes]blockstore.Usage{shoal.Last: {Blocks: 23, Bytes: 24}, shoal.Excess: {Blocks: 25, Bytes: 26}},
 		Pinned:   map[string]int{"a": 1, "b": 2},
 		Datasets: []blockstore.DatasetStats{{Blocks: 1, Bytes: 2}, {Name: "/train", Blocks: 9, Bytes: 10, Quota: 11}},
 		Disks: []blockstore.DiskStats{
@@ -71,23 +73,15 @@ func TestCacheCollector(t *testing.T) {
 	}
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(newCacheCollector(func() blockstore.Stats { return stats }))
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]float64)
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := f.GetName()
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
-			}
-			got[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-	}
+	got := gather(t, reg)
 	want := map[string]float64{
 		"shoal_cache_blocks": 3, "shoal_cache_bytes": 4, "shoal_cache_capacity_bytes": 5, "shoal_cache_evictions_total": 6,
 		"shoal_cache_moved_total": 7, "shoal_cache_corrupt_total": 8, "shoal_cache_pinned_keys": 3,
+		"shoal_last_evictions_total": 21, "shoal_asked_bytes": 22,
+		"shoal_cache_class_blocks last": 23, "shoal_cache_class_bytes last": 24,
+		"shoal_cache_class_blocks last-in-zone": 0, "shoal_cache_class_bytes last-in-zone": 0,
+		"shoal_cache_class_blocks surplus": 0, "shoal_cache_class_bytes surplus": 0,
+		"shoal_cache_class_blocks excess": 25, "shoal_cache_class_bytes excess": 26,
 		"shoal_dataset_blocks ": 1, "shoal_dataset_bytes ": 2,
 		"shoal_dataset_blocks /train": 9, "shoal_dataset_bytes /train": 10, "shoal_dataset_quota_bytes /train": 11,
 		"shoal_disk_ok /a": 1, "shoal_disk_bytes /a": 12, "shoal_disk_container_bytes /a": 13, "shoal_disk_limit_bytes /a": 14,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore"
 )
 
@@ -28,6 +29,10 @@ func newCacheCollector(stats func() blockstore.Stats) *cacheCollector {
 		{"cache_bytes", "Bytes the store occupies.", nil},
 		{"cache_capacity_bytes", "Bytes the store may occupy.", nil},
 		{"cache_evictions_total", "Blocks evicted.", nil},
+		{"last_evictions_total", "Blocks evicted whose replica was the last one, as far as their homes had told.", nil},
+		{"asked_bytes", "Bytes of replicas whose homes have been asked whether they may go.", nil},
+		{"cache_class_blocks", "Blocks by what their replicas are worth to the mesh.", []string{"class"}},
+		{"cache_class_bytes", "Bytes the blocks of a class occupy.", []string{"class"}},
 		{"cache_moved_total", "Blocks moved to empty a slab for another size class.", nil},
 		{"cache_corrupt_total", "Blocks dropped because they did not match their checksum.", nil},
 		{"cache_pinned_keys", "Keys pinned; one that several owners pin counts for each.", nil},
@@ -70,6 +75,13 @@ func (c *cacheCollector) Collect(to chan<- prometheus.Metric) {
 	gauge("cache_bytes", float64(s.Bytes))
 	gauge("cache_capacity_bytes", float64(s.CapacityBytes))
 	count("cache_evictions_total", float64(s.Evictions))
+	count("last_evictions_total", float64(s.LastEvictions))
+	gauge("asked_bytes", float64(s.AskedBytes))
+	for i, u := range s.ByClass {
+		class := shoal.Class(i).String()
+		gauge("cache_class_blocks", float64(u.Blocks), class)
+		gauge("cache_class_bytes", float64(u.Bytes), class)
+	}
 	count("cache_moved_total", float64(s.Moved))
 	count("cache_corrupt_total", float64(s.Corrupt))
 	pinned := 0

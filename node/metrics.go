@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/replicas"
 )
 
 // metrics returns a registry that reads the agent's own counters when it is scraped, so
@@ -21,6 +22,7 @@ func (a *Agent) metrics() *prometheus.Registry {
 	a.readMetrics(reg)
 	reg.MustRegister(newCacheCollector(a.store.Stats))
 	a.meshMetrics(reg)
+	directoryMetrics(reg, a.where.Stats)
 	return reg
 }
 
@@ -38,6 +40,10 @@ func (a *Agent) readMetrics(reg *prometheus.Registry) {
 	count(reg, "bad_chunks_total", "Chunks from peers that did not match their checksum.", nil, func() float64 { return float64(f.badChunks.Load()) })
 	count(reg, "bad_blocks_total", "Blocks from peers that were not what their filler announced.", nil, func() float64 { return float64(f.badBlocks.Load()) })
 	count(reg, "not_kept_total", "Blocks read but not stored.", nil, func() float64 { return float64(f.notKept.Load()) })
+	count(reg, "bypassed_reads_total", "Reads that fetched a range, as nobody was to keep the block.", nil, func() float64 { return float64(f.bypassed.Load()) })
+	count(reg, "placed_blocks_total", "Blocks read here that another node keeps.", nil, func() float64 { return float64(f.placed.Load()) })
+	count(reg, "not_placed_blocks_total", "Blocks another node was to keep, and did not.", nil, func() float64 { return float64(f.notPlaced.Load()) })
+	count(reg, "taken_blocks_total", "Blocks kept for another node.", nil, func() float64 { return float64(f.taken.Load()) })
 	count(reg, "fetch_failures_total", "Blocks that no source could bring.", nil, func() float64 { return float64(f.failures.Load()) })
 }
 
@@ -45,7 +51,6 @@ func (a *Agent) meshMetrics(reg *prometheus.Registry) {
 	gauge(reg, "members", "Live nodes this node knows of, itself among them.", nil, func() float64 {
 		return float64(len(a.mesh.Members()))
 	})
-	gauge(reg, "directory_entries", "Blocks this node is a home of.", nil, func() float64 { return float64(a.where.Stats().Directory.Entries) })
 	count(reg, "fail_open_total", "Blocks filled without a lease because no home answered.", nil, func() float64 { return float64(a.where.Stats().FailOpen) })
 	count(reg, "peer_sent_bytes_total", "Bytes served to peers.", nil, func() float64 { return float64(a.host.Stats().BytesOut) })
 	count(reg, "peer_refused_total", "Connections refused because the caller is not a member.", nil,
@@ -62,6 +67,28 @@ func (a *Agent) meshMetrics(reg *prometheus.Registry) {
 		})
 	}
 	count(reg, "ufs_list_pages_total", "Listing pages read from UFSs.", nil, func() float64 { return float64(a.names.Stats().UFSListPages) })
+}
+
+// directoryMetrics tells of the node's part of the replica directory.
+func directoryMetrics(reg *prometheus.Registry, stats func() replicas.Stats) {
+	now := func(name, help string, labels prometheus.Labels, value func(s replicas.Stats) float64) {
+		gauge(reg, "directory_"+name, help, labels, func() float64 { return value(stats()) })
+	}
+	total := func(name, help string, value func(s replicas.Stats) int) {
+		count(reg, "directory_"+name+"_total", help, nil, func() float64 { return float64(value(stats())) })
+	}
+	now("entries", "Blocks this node is a home of.", nil, func(s replicas.Stats) float64 { return float64(s.Directory.Entries) })
+	now("waiting", "Announcements of this node that a home has not acknowledged.", nil, func(s replicas.Stats) float64 { return float64(s.Waiting) })
+	now("resigned", "Blocks this node asked its homes to let go, and has no answer yet.", nil, func(s replicas.Stats) float64 { return float64(s.Resigned) })
+	const staleness = "How old a change of this node lately was when another node that is its home had acknowledged it."
+	now("staleness_seconds", staleness, prometheus.Labels{"quantile": "0.5"}, func(s replicas.Stats) float64 { return s.StalenessP50 })
+	now("staleness_seconds", staleness, prometheus.Labels{"quantile": "0.99"}, func(s replicas.Stats) float64 { return s.StalenessP99 })
+	total("orders", "Orders given to holders: to be keeper or not, and the class.", func(s replicas.Stats) int { return s.Directory.Orders })
+	total("moved", "Resignations that made another holder the keeper.", func(s replicas.Stats) int { return s.Directory.Moved })
+	total("last_resigned", "Resignations from last replicas, which were let go.", func(s replicas.Stats) int { return s.Directory.LastResigned })
+	total("pulled", "Records other homes handed over.", func(s replicas.Stats) int { return s.Directory.Pulled })
+	total("differences", "Shards whose digests did not match what a holder has.", func(s replicas.Stats) int { return s.Directory.Differences })
+	total("sent_bytes", "Bytes of requests to homes and holders.", func(s replicas.Stats) int { return int(s.BytesSent) })
 }
 
 func count(reg *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {

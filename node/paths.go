@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore"
 	"github.com/shoal-mesh/shoal/replicas"
 )
 
@@ -30,13 +31,17 @@ type BlockInfo struct {
 	Length  int      `json:"length"`
 	Local   bool     `json:"local"` // this node is one of the holders
 	Holders []Holder `json:"holders"`
+	More    int      `json:"more,omitempty"` // holders beyond those named
 	Filler  *Holder  `json:"filler,omitempty"`
 }
 
-// A Holder names a node to programs and to people.
+// A Holder names a node to programs and to people, and says what its replica is, as the
+// block's home knows it. Of a filler it says only the name.
 type Holder struct {
-	ID   shoal.NodeID `json:"id"`
-	Name string       `json:"name"` // empty when the node has just left
+	ID     shoal.NodeID `json:"id"`
+	Name   string       `json:"name"`             // empty when the node has just left
+	Keeper bool         `json:"keeper,omitempty"` // does not drop its replica alone
+	Class  string       `json:"class,omitempty"`  // shoal.Class
 }
 
 // A PathStat is a PathInfo with the replicas of each block in the mesh.
@@ -89,21 +94,38 @@ func (a *Agent) Stat(ctx context.Context, path string) (PathStat, error) {
 		names[m.ID] = m.Name
 	}
 	for i, answer := range a.where.Peek(ctx, keys) {
-		b := BlockInfo{Index: uint32(i), Length: shoal.BlockLen(e.Info.Size, uint32(i)), Local: a.store.Has(keys[i]), Holders: []Holder{}}
-		if b.Local { // a home does not send a node to itself
-			b.Holders = append(b.Holders, Holder{a.self.ID, a.self.Name})
-		}
-		for _, id := range answer.Nodes {
-			switch h := (Holder{id, names[id]}); {
-			case answer.Kind == replicas.Held && id != a.self.ID:
-				b.Holders = append(b.Holders, h)
-			case answer.Kind == replicas.Filling:
-				b.Filler = &h
-			}
-		}
+		b := BlockInfo{Index: uint32(i), Length: shoal.BlockLen(e.Info.Size, uint32(i)), Holders: []Holder{}}
+		var mine blockstore.Replica
+		mine, b.Local = a.store.Replica(keys[i])
+		b.explain(answer, a.self.ID, mine.Standing, names)
 		s.Replicas = append(s.Replicas, b)
 	}
 	return s, nil
+}
+
+// explain fills in who holds the block and who fills it. What is here the node self knows best:
+// mine is what its replica has been told, if b.Local, and stands in for a home that cannot tell.
+func (b *BlockInfo) explain(answer replicas.Answer, self shoal.NodeID, mine shoal.Standing, names map[shoal.NodeID]string) {
+	add := func(h replicas.Holder) {
+		b.Holders = append(b.Holders, Holder{ID: h.Node, Name: names[h.Node], Keeper: h.Keeper, Class: h.Class.String()})
+	}
+	b.More = answer.More
+	listed := false
+	for _, h := range answer.Holders {
+		if h.Node == self {
+			listed = true
+		}
+		if h.Node != self || b.Local {
+			add(h)
+		}
+	}
+	if b.Local && !listed {
+		add(replicas.Holder{Node: self, Keeper: mine.Keeper, Class: mine.Class})
+		b.More = max(0, b.More-1) // it is one of those, if there are any
+	}
+	if answer.Kind == replicas.Filling {
+		b.Filler = &Holder{ID: answer.Nodes[0], Name: names[answer.Nodes[0]]}
+	}
 }
 
 // List describes up to limit entries of a directory that sort after the name after, or

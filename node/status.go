@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore"
 	"github.com/shoal-mesh/shoal/fuse"
+	"github.com/shoal-mesh/shoal/replicas"
 )
 
 // A Summary is what one node says of itself. Its JSON form is stable.
@@ -40,8 +42,20 @@ type CacheStatus struct {
 	Hits          uint64       `json:"hits"`
 	Misses        uint64       `json:"misses"`
 	Evictions     uint64       `json:"evictions"`
-	Corrupt       uint64       `json:"corrupt"` // blocks dropped for being bad
+	LastEvictions uint64       `json:"last_evictions"` // of these, replicas that were the last ones of their blocks
+	Corrupt       uint64       `json:"corrupt"`        // blocks dropped for being bad
 	Disks         []DiskStatus `json:"disks"`
+	// Classes tells what the replicas here are worth to the mesh, by shoal.Class.
+	Classes      map[string]ClassStatus `json:"classes"`
+	SurplusBytes int64                  `json:"surplus_bytes"` // of surplus and excess replicas
+	SurplusShare float64                `json:"surplus_share"` // of the capacity
+	AskedBytes   int64                  `json:"asked_bytes"`   // of replicas whose homes have been asked whether they may go
+}
+
+// A ClassStatus tells of the replicas of one class.
+type ClassStatus struct {
+	Blocks int   `json:"blocks"`
+	Bytes  int64 `json:"bytes"`
 }
 
 // A DiskStatus tells of one cache directory.
@@ -62,6 +76,22 @@ type DirectoryStatus struct {
 	Entries  int   `json:"entries"`   // blocks this node is a home of
 	Leases   int   `json:"leases"`    // of these, being filled
 	FailOpen int64 `json:"fail_open"` // blocks filled because no home answered
+
+	Waiting  int `json:"waiting"`  // announcements of this node that a home has not acknowledged
+	Resigned int `json:"resigned"` // blocks this node asked its homes to let go, and has no answer yet
+
+	// What this node did as a home.
+	Orders       int `json:"orders"`        // given to holders: to be keeper or not, and the class
+	Moved        int `json:"moved"`         // resignations that made another holder the keeper
+	LastResigned int `json:"last_resigned"` // resignations from last replicas, which were let go
+	Pulled       int `json:"pulled"`        // records other homes handed over
+	Differences  int `json:"differences"`   // shards whose digests did not match what a holder has
+
+	// How old the latest changes of this node were when another node that is their home had
+	// acknowledged them; 0 before there was one.
+	StalenessP50S float64 `json:"staleness_p50_s"`
+	StalenessP99S float64 `json:"staleness_p99_s"`
+	SentBytes     int64   `json:"sent_bytes"` // of requests to homes and holders
 }
 
 // A PeerStatus tells of the traffic with other nodes.
@@ -121,13 +151,13 @@ func (a *Agent) Summary() Summary {
 	s := Summary{
 		ID: a.self.ID, Name: a.self.Name, Zone: a.self.Zone, Version: a.version,
 		UptimeS: time.Since(a.started).Seconds(), View: fmt.Sprintf("%016x", uint64(a.where.View())),
-		Cache: a.cacheStatus(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
+		Cache: cacheStatus(a.store.Stats()), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
 	}
 	if a.door.Load() != nil {
 		s.Mount = a.cfg.Mount.Path
 	}
 	d, p, g, n := a.where.Stats(), a.host.Stats(), a.mesh.Stats(), a.names.Stats()
-	s.Directory = DirectoryStatus{Entries: d.Directory.Entries, Leases: d.Directory.Leases, FailOpen: d.FailOpen}
+	s.Directory = directoryStatus(d)
 	s.Peers = PeerStatus{Connections: p.Connections, BytesIn: p.BytesIn, BytesOut: p.BytesOut, Refused: p.Refused}
 	s.Gossip = GossipStatus{Members: g.Members, Refused: g.RejectedStreams + g.RejectedPackets}
 	if err := a.mesh.JoinError(); err != nil {
@@ -143,11 +173,28 @@ func (a *Agent) Summary() Summary {
 	return s
 }
 
-func (a *Agent) cacheStatus() CacheStatus {
-	c := a.store.Stats()
+func directoryStatus(d replicas.Stats) DirectoryStatus {
+	return DirectoryStatus{
+		Entries: d.Directory.Entries, Leases: d.Directory.Leases, FailOpen: d.FailOpen,
+		Waiting: d.Waiting, Resigned: d.Resigned,
+		Orders: d.Directory.Orders, Moved: d.Directory.Moved, LastResigned: d.Directory.LastResigned,
+		Pulled: d.Directory.Pulled, Differences: d.Directory.Differences,
+		StalenessP50S: d.StalenessP50, StalenessP99S: d.StalenessP99, SentBytes: d.BytesSent,
+	}
+}
+
+func cacheStatus(c blockstore.Stats) CacheStatus {
 	s := CacheStatus{
 		Blocks: c.Blocks, Bytes: c.Bytes, CapacityBytes: c.CapacityBytes, Hits: c.Hits, Misses: c.Misses,
-		Evictions: c.Evictions, Corrupt: c.Corrupt,
+		Evictions: c.Evictions, LastEvictions: c.LastEvictions, Corrupt: c.Corrupt, AskedBytes: c.AskedBytes,
+		Classes:      make(map[string]ClassStatus),
+		SurplusBytes: c.ByClass[shoal.Surplus].Bytes + c.ByClass[shoal.Excess].Bytes,
+	}
+	for class, u := range c.ByClass {
+		s.Classes[shoal.Class(class).String()] = ClassStatus{u.Blocks, u.Bytes}
+	}
+	if c.CapacityBytes > 0 {
+		s.SurplusShare = float64(s.SurplusBytes) / float64(c.CapacityBytes)
 	}
 	for _, d := range c.Disks {
 		disk := DiskStatus{Path: d.Path, Bytes: d.Bytes, CapacityBytes: d.CapacityBytes, LimitBytes: d.LimitBytes, ScrubBad: d.Scrub.Bad}

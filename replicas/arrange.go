@@ -129,11 +129,26 @@ func (d *Directory) Explain(key shoal.Key) []Holder {
 	if slot == 0 || !d.owned.Has(uint16(hash)) {
 		return nil
 	}
+	return d.explain(slot)
+}
+
+func (d *Directory) explain(slot uint32) []Holder {
+	var few [8]told
 	var holders []Holder
-	for _, t := range d.standings(slot, nil) {
+	for _, t := range d.standings(slot, few[:0]) {
 		if !t.p.away {
 			holders = append(holders, Holder{Node: t.p.id, Keeper: t.keeper, Class: t.class})
 		}
 	}
 	return holders
+}
+
+// explainTo puts into a what a Peek is told of the replicas of slot.
+func (d *Directory) explainTo(a *Answer, slot uint32) {
+	a.Holders = d.explain(slot)
+	if a.More = len(a.Holders) - MaxHolders; a.More <= 0 {
+		a.More = 0
+		return
+	}
+	a.Holders = a.Holders[:MaxHolders]
 }

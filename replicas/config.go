@@ -111,6 +111,9 @@ type Stats struct {
 	Members   int
 	Waiting   int // announcements no home has acknowledged yet
 	Resigned  int // blocks the node has resigned from, and no home has answered yet
+	// StalenessP50 and StalenessP99 are how old a change lately was when its home had
+	// acknowledged it, in seconds: see Announcer.Staleness.
+	StalenessP50, StalenessP99 float64
 
 	Lookups     int64 // keys looked up by Locate
 	LookupsSelf int64 // of these asks, answered by this node itself
@@ -136,6 +139,8 @@ func (r *Runner) Stats() Stats {
 	defer r.mu.Unlock()
 	s.Directory = r.core.Directory.Counts()
 	s.Waiting = r.core.Announcer.Waiting()
+	s.StalenessP50 = r.core.Announcer.Staleness(0.5) / 1000
+	s.StalenessP99 = r.core.Announcer.Staleness(0.99) / 1000
 	s.Resigned = r.core.Standings.Resigned()
 	return s
 }

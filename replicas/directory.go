@@ -207,6 +207,9 @@ func (d *Directory) lookup(now Tick, m *Message, out []Answer) ([]Answer, []Mess
 		if a.Kind == Unknown {
 			a = d.nobody(now, m, key, hash, slot, p)
 		}
+		if m.Type == MsgPeek && slot != 0 {
+			d.explainTo(&a, slot)
+		}
 		if a.Kind == Fill && a.Lease > 0 {
 			intents = d.announceLease(intents, shard, key, m.From, d.rules.Lease)
 		}

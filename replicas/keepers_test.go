@@ -206,3 +206,34 @@ func TestStandingsAlone(t *testing.T) {
 		t.Errorf("TakeOrders() right after a join = %+v, want nil", orders)
 	}
 }
+
+// TestPeekNamesSomeHolders has more nodes hold a block than an answer names.
+func TestPeekNamesSomeHolders(t *testing.T) {
+	const nodes = MaxHolders + 3
+	members := make([]shoal.Member, nodes)
+	for i := range members {
+		members[i].ID = shoal.NodeID(fmt.Sprintf("n%d", i))
+	}
+	table := NewTable(members)
+	key := keyOf(table, "n0", "n1")
+	c := NewCore("n0", Rules{})
+	c.SetTable(0, table)
+	for i := range members {
+		c.Step(1, Message{
+			Type: MsgBatch, From: members[i].ID, To: "n0", View: table.View(), Seq: 1,
+			Changes: []Change{{Key: key, Sum: 1, Held: true}},
+		})
+	}
+	c.Add(1, key, 1, Limits{})
+	for _, m := range []MessageType{MsgPeek, MsgLookup} {
+		out := c.Step(2, Message{Type: m, From: "n5", To: "n0", View: table.View(), Keys: []shoal.Key{key}})
+		a := out[len(out)-1].Answers[0]
+		want := MaxHolders
+		if m == MsgLookup {
+			want = 0
+		}
+		if len(a.Holders) != want || a.More != min(want, 3) || len(a.Nodes) != MaxNodes {
+			t.Errorf("%v = %d holders, %d more, %d nodes, want %d, %d, %d", m, len(a.Holders), a.More, len(a.Nodes), want, min(want, 3), MaxNodes)
+		}
+	}
+}

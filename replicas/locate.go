@@ -33,7 +33,7 @@ func (r *Runner) Locate(ctx context.Context, keys []shoal.Key, avoid []Avoid, of
 }
 
 // Peek asks who holds or fills keys, without an intent. Its answers are of kind Held,
-// Filling, Nowhere, or Unknown when no home can tell.
+// Filling, Nowhere, or Unknown when no home can tell, and name all Holders.
 func (r *Runner) Peek(ctx context.Context, keys []shoal.Key) []Answer {
 	return r.search(ctx, keys, nil, nil, true)
 }

@@ -20,7 +20,7 @@ const (
 	Held                 // Nodes hold the block, best first
 	Filling              // Nodes[0] is filling it: stream from there
 	Fill                 // nobody: the asker is the filler
-	Nowhere              // nobody holds or fills it; only Peek is told so
+	Nowhere              // nobody else holds or fills it; only Peek is told so
 	NotOwner             // the node asked is not a home of the block under its own view
 )
 
@@ -46,10 +46,17 @@ type Answer struct {
 	// Place is the node that is to keep the block which the asker fills but does not keep;
 	// empty when it keeps it, or when nobody wants it.
 	Place shoal.NodeID
+	// Holders are what a Peek is told of the replicas, whatever its Kind: that of the asker is
+	// among them. At most MaxHolders; there are More than that.
+	Holders []Holder
+	More    int
 }
 
-// MaxNodes is how many holders an Answer names at most.
-const MaxNodes = 8
+// MaxNodes is how many Nodes an Answer names at most, and MaxHolders how many Holders.
+const (
+	MaxNodes   = 8
+	MaxHolders = 64
+)
 
 // A Reason says why a reader does not want to be sent to a node again.
 type Reason uint8

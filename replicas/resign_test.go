@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,11 @@ func TestRunnerResignsUntilHeard(t *testing.T) {
 		want := []Holder{{Node: other, Keeper: true, Class: shoal.Surplus}, {Node: who, Class: shoal.Surplus}}
 		if len(holders) != 2 || holders[0] != want[0] || holders[1] != want[1] {
 			t.Errorf("Explain = %v, want %v", holders, want)
+		}
+		for id, r := range net.run { // whoever asks, and whether it is one of them
+			if a := r.Peek(t.Context(), []shoal.Key{key})[0]; !slices.Equal(a.Holders, want) || slices.Contains(a.Nodes, id) {
+				t.Errorf("Peek by %s = holders %v, nodes %v, want %v and others", id, a.Holders, a.Nodes, want)
+			}
 		}
 	})
 }

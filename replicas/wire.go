@@ -25,6 +25,8 @@ const (
 	// maxName is how long a node's name may be, and maxNames how many differ in Answers.
 	maxName  = 255
 	maxNames = 65536
+	// explained, in the kind of an Answer, says that its Holders follow.
+	explained = 0x80
 	// maxMessage is how long a Message may be.
 	maxMessage = 1 << 20
 
@@ -184,11 +186,18 @@ func appendAnswers(b []byte, answers []Answer) []byte {
 		if a.Place != "" {
 			names.add(a.Place)
 		}
+		for _, h := range a.Holders {
+			names.add(h.Node)
+		}
 	}
 	b = names.appendTo(b)
 	b = binary.AppendUvarint(b, uint64(len(answers)))
 	for _, a := range answers {
-		b = append(b, byte(a.Kind), byte(len(a.Nodes)))
+		kind := byte(a.Kind)
+		if len(a.Holders) > 0 {
+			kind |= explained
+		}
+		b = append(b, kind, byte(len(a.Nodes)))
 		for _, id := range a.Nodes {
 			b = binary.AppendUvarint(b, uint64(names.index[id]))
 		}
@@ -204,6 +213,9 @@ func appendAnswers(b []byte, answers []Answer) []byte {
 				place = 1 + names.index[a.Place]
 			}
 			b = binary.AppendUvarint(b, uint64(place))
+		}
+		if len(a.Holders) > 0 {
+			b = appendHolders(b, a, &names)
 		}
 	}
 	return b
@@ -353,7 +365,8 @@ func (r *reader) answers() []Answer {
 	var arena []shoal.NodeID
 	for i := range answers {
 		a := &answers[i]
-		a.Kind = Kind(r.byte())
+		kind := r.byte()
+		a.Kind = Kind(kind &^ explained)
 		count := int(r.byte())
 		if a.Kind > NotOwner || count > MaxNodes || (count == 0) == (a.Kind == Held || a.Kind == Filling) {
 			r.bad = true
@@ -381,6 +394,9 @@ func (r *reader) answers() []Answer {
 			if n := int(r.uvarint(uint64(len(names)))); n > 0 {
 				a.Place = names[n-1]
 			}
+		}
+		if kind&explained != 0 {
+			r.holders(a, names)
 		}
 	}
 	return answers

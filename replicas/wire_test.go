@@ -138,6 +138,15 @@ func wireSamples() []Message {
 			{Kind: Fill, Lease: time.Second, Place: "n9"},
 			{Kind: Held, Nodes: []shoal.NodeID{"n1", "n9"}, Sum: 1},
 		}},
+		{Type: MsgAnswers, Answers: []Answer{
+			{Kind: Held, Nodes: []shoal.NodeID{"n2"}, Sum: 1, Holders: []Holder{
+				{Node: "n1", Keeper: true, Class: shoal.LastInZone}, {Node: "n2", Class: shoal.Excess}, {Node: "n2"},
+			}},
+			{Kind: Fill, Lease: time.Second, Place: "n9"},
+			{Kind: Nowhere, Holders: []Holder{{Node: "n1", Keeper: true, Class: shoal.Surplus}}, More: maxNames},
+			{Kind: Unknown, Holders: make([]Holder, MaxHolders)},
+			{Kind: Filling, Nodes: []shoal.NodeID{"n2"}, Holders: []Holder{{Node: "n9", Keeper: true}}},
+		}},
 		{Type: MsgAck, Seq: 7, Frontier: &front},
 		{Type: MsgBatch, Audited: every, Digests: []ShardDigest{
 			{0, Digest{1, 2, 3}}, {1, Digest{math.MaxUint64, math.MaxUint32, math.MaxUint32}}, {65535, Digest{}},

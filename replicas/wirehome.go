@@ -8,7 +8,8 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
-// The wire form of what homes exchange: digests, snapshots, frontiers. See encode.
+// The wire form of what homes tell one another and those who Peek: digests, snapshots,
+// frontiers, holders. See encode.
 
 const (
 	frontierLen = 16
@@ -216,6 +217,34 @@ func (r *reader) records() []Record {
 		rec.Holders = arena[start:len(arena):len(arena)]
 	}
 	return records
+}
+
+// appendHolders writes a number for each holder: of its name in names, its class in two bits,
+// and whether it is a keeper in the last; and how many there are beyond them.
+func appendHolders(b []byte, a Answer, names *names) []byte {
+	b = append(b, byte(len(a.Holders)))
+	for _, h := range a.Holders {
+		b = binary.AppendUvarint(b, uint64(names.index[h.Node]<<3|int(h.Class)<<1)|uint64(boolByte(h.Keeper)))
+	}
+	return binary.AppendUvarint(b, uint64(a.More))
+}
+
+func (r *reader) holders(a *Answer, names []shoal.NodeID) {
+	count := int(r.byte())
+	if count == 0 || count > MaxHolders || count > len(r.b) {
+		r.bad = true
+		return
+	}
+	a.Holders = make([]Holder, count)
+	for i := range a.Holders {
+		v := r.uvarint(maxNames << 3)
+		if v>>3 >= uint64(len(names)) {
+			r.bad = true
+			return
+		}
+		a.Holders[i] = Holder{Node: names[v>>3], Keeper: v&1 != 0, Class: shoal.Class(v >> 1 & 3)}
+	}
+	a.More = int(r.uvarint(maxNames))
 }
 
 // appendReports writes ages in tenths of a second, which is as well as they are known.
