@@ -62,6 +62,16 @@ func (d *disk) weigh(p putting, read bool) (weight float32, ok bool) {
 // to keep would be given up for blocks that are worth no more. Holds mu.
 func (d *disk) slack() int64 { return d.headroom(d.high) / 4 }
 
+// SetCosts says what a read from a peer of this zone, and of another, costs where one from the
+// UFS costs 1. Defaults 0.1 and 0.3.
+func (s *Store) SetCosts(near, far float64) {
+	for _, d := range s.disks {
+		d.mu.Lock()
+		d.policy.SetCosts(near, far)
+		d.mu.Unlock()
+	}
+}
+
 // Frontier returns what the store would give up next, and how much it can take without.
 func (s *Store) Frontier() shoal.Frontier {
 	f := shoal.Frontier{Surplus: float32(math.Inf(1)), Last: float32(math.Inf(1))}

@@ -101,7 +101,7 @@ func (s *smallStore) recordOf(key shoal.Key) stretch {
 // read is what ReadAt does, but for what follows when the block is bad. Chunk sums are read
 // anew.
 func (s *smallStore) read(key shoal.Key, p []byte, off int) error {
-	d, b, ok := s.hold(key)
+	d, b, ok := s.holdBy(key, (*disk).hold)
 	if !ok {
 		return fs.ErrNotExist
 	}

@@ -101,6 +101,22 @@ func (d *disk) credit(key shoal.Key, idle time.Duration) {
 	}
 }
 
+// holdForPeer is hold for a peer's read.
+func (d *disk) holdForPeer(key shoal.Key) (block, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, ok := d.table.get(key)
+	if !ok {
+		return block{}, false
+	}
+	if d.mustAsk(n) {
+		d.policy.Advance(d.tick())
+		d.policy.Touch(n, hashKey(key))
+	}
+	d.readers[n]++
+	return d.block(n), true
+}
+
 // mustAsk reports whether the replica of entry n may not be given up unless its home agrees.
 // Holds mu.
 func (d *disk) mustAsk(n uint32) bool {

@@ -281,7 +281,7 @@ func (s *Store) ReadAt(key shoal.Key, p []byte, off int) (int, error) {
 		return 0, fmt.Errorf("read block %v at %d: %w", key, off, fs.ErrInvalid)
 	}
 	n, short := 0, false
-	err := s.with(key, func(d *disk, b block) error {
+	err := s.with(key, (*disk).hold, func(d *disk, b block) error {
 		n = max(0, min(len(p), b.loc.Length-off))
 		short = n < len(p)
 		if n == 0 {
@@ -301,8 +301,18 @@ func (s *Store) ReadAt(key shoal.Key, p []byte, off int) (int, error) {
 // Section opens a block for reading without verification. The caller must Close it. Errors
 // are as for ReadAt.
 func (s *Store) Section(key shoal.Key) (*Section, error) {
+	return s.section(key, (*disk).hold)
+}
+
+// Serve is Section for a peer. That counts as a read of a replica that this node keeps for the
+// mesh; others are worth what is read of them here (policy.md §2.4).
+func (s *Store) Serve(key shoal.Key) (*Section, error) {
+	return s.section(key, (*disk).holdForPeer)
+}
+
+func (s *Store) section(key shoal.Key, hold func(*disk, shoal.Key) (block, bool)) (*Section, error) {
 	var c *Section
-	err := s.with(key, func(d *disk, b block) error {
+	err := s.with(key, hold, func(d *disk, b block) error {
 		h, sums, err := d.openBlock(b)
 		if err != nil {
 			return err
@@ -320,7 +330,7 @@ func (s *Store) Section(key shoal.Key) (*Section, error) {
 // Check reads and verifies a whole block, for one whose receiver found it wrong. Errors are
 // as for ReadAt. It counts as a read.
 func (s *Store) Check(key shoal.Key) error {
-	err := s.with(key, func(d *disk, b block) error {
+	err := s.with(key, (*disk).hold, func(d *disk, b block) error {
 		return d.read(b, make([]byte, b.loc.Length), 0)
 	})
 	if err != nil {
@@ -329,15 +339,15 @@ func (s *Store) Check(key shoal.Key) error {
 	return nil
 }
 
-// with finds a block, counts and touches it, and calls use with it, held; again when the
-// block was dropped and put anew in between.
-func (s *Store) with(key shoal.Key, use func(*disk, block) error) error {
+// with finds a block, counts it, holds it by a method of its disk, and calls use with it; again
+// when the block was dropped and put anew in between.
+func (s *Store) with(key shoal.Key, hold func(*disk, shoal.Key) (block, bool), use func(*disk, block) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
 	for {
-		d, b, ok := s.hold(key)
+		d, b, ok := s.holdBy(key, hold)
 		if !ok {
 			s.misses.Add(1)
 			return fs.ErrNotExist
@@ -357,8 +367,6 @@ func (s *Store) with(key shoal.Key, use func(*disk, block) error) error {
 		}
 	}
 }
-
-func (s *Store) hold(key shoal.Key) (*disk, block, bool) { return s.holdBy(key, (*disk).hold) }
 
 // holdBy holds a block by a method of its disk.
 func (s *Store) holdBy(key shoal.Key, hold func(*disk, shoal.Key) (block, bool)) (*disk, block, bool) {

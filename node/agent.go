@@ -49,7 +49,8 @@ type Agent struct {
 	door  atomic.Pointer[fuse.Server] // nil when nothing is mounted
 	admin *admin
 
-	evicted atomic.Pointer[replicas.Runner] // told of evictions once it runs
+	zones   atomic.Pointer[map[shoal.NodeID]string] // of the members
+	evicted atomic.Pointer[replicas.Runner]         // told of evictions once it runs
 	closers []closer
 }
 
@@ -225,7 +226,7 @@ func (a *Agent) openPeers(context.Context) error {
 	a.where = where
 	a.evicted.Store(where)
 	a.fetch = NewFetcher(where, host, a.store, a.names, FetcherConfig{
-		InFlightBytes: int64(a.cfg.Read.MaxInflight), Limits: limits, Logger: a.log.With("part", "fetch"),
+		InFlightBytes: int64(a.cfg.Read.MaxInflight), Limits: limits, Near: a.near, Logger: a.log.With("part", "fetch"),
 	})
 	a.onClose("fetcher", func() error { a.fetch.Close(); return nil })
 	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))
@@ -288,8 +289,19 @@ func (a *Agent) awaitMesh(ctx context.Context) {
 // joined hands a new membership to those who act on it: first who may connect, then who
 // keeps which part of the directory.
 func (a *Agent) joined(members []shoal.Member) {
+	zones := make(map[shoal.NodeID]string, len(members))
+	for _, m := range members {
+		zones[m.ID] = m.Zone
+	}
+	a.zones.Store(&zones)
 	a.host.SetMembers(members)
 	a.where.SetMembers(members)
+}
+
+// near reports whether a member is of this node's zone.
+func (a *Agent) near(id shoal.NodeID) bool {
+	zones := a.zones.Load()
+	return zones != nil && (*zones)[id] == a.self.Zone
 }
 
 // checkDoor finds out whether there is FUSE to mount with.

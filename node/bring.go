@@ -137,6 +137,11 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 	}
 	if answer.Kind == replicas.Held {
 		r.answered(s.first)
+		kind := fromFar
+		if r.cfg.Near(from) {
+			kind = fromNear
+		}
+		r.cost(kind, ft.bytes(), time.Since(s.begun))
 	}
 	if ft.next() < ft.end {
 		return fmt.Errorf("fetch %v from %s: %w", ft.key, from, io.ErrUnexpectedEOF)
@@ -169,7 +174,11 @@ func (r *Fetcher) fromUFS(ctx context.Context, ft *fetch, lease time.Duration) e
 	if lease > 0 {
 		defer r.renewing(ft.key, lease/3)()
 	}
+	begun := time.Now()
 	err := r.stream(ctx, ft, e, off, length)
+	if err == nil {
+		r.cost(fromUFS, int(length), time.Since(begun))
+	}
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err

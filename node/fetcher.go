@@ -55,6 +55,8 @@ type FetcherConfig struct {
 	SlowFill time.Duration
 	// Limits say how many replicas the mesh is to have of a dataset's blocks. Default: none.
 	Limits func(dataset string) replicas.Limits
+	// Near reports whether a node is of this one's zone. Default: all are.
+	Near func(shoal.NodeID) bool
 	// Logger receives a line for each block that could not be kept. Default: discard.
 	Logger *slog.Logger
 }
@@ -71,6 +73,9 @@ func (c FetcherConfig) withDefaults() FetcherConfig {
 	}
 	if c.Limits == nil {
 		c.Limits = func(string) replicas.Limits { return replicas.Limits{} }
+	}
+	if c.Near == nil {
+		c.Near = func(shoal.NodeID) bool { return true }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -92,6 +97,7 @@ type Fetcher struct {
 	cfg     FetcherConfig
 	bufs    *buffers
 	stats   fetchStats
+	costs   costs
 	latency atomic.Int64 // of a peer's first chunk: moving average in ns
 
 	mu      sync.Mutex // guards the fields below

@@ -16,13 +16,14 @@ type blocks interface {
 	admissions
 	WillNeed(key shoal.Key) bool
 	ReadAt(key shoal.Key, p []byte, off int) (int, error)
-	Section(key shoal.Key) (*blockstore.Section, error)
+	Serve(key shoal.Key) (*blockstore.Section, error)
 }
 
 // admissions is what the store says of blocks that are not there.
 type admissions interface {
 	Miss(key shoal.Key, file blockstore.File) (weight float32, ok bool)
 	Admits(key shoal.Key, file blockstore.File) bool
+	SetCosts(near, far float64)
 }
 
 // OpenBlock serves a peer: from the fetch that is bringing the block here, as its chunks
@@ -36,7 +37,7 @@ func (r *Fetcher) OpenBlock(_ context.Context, key shoal.Key) (peer.Stream, erro
 		return &flightStream{fetch: ft}, nil
 	}
 	// A fetch stores its block before it leaves the table, so none is missed here.
-	section, err := r.store.Section(key)
+	section, err := r.store.Serve(key)
 	if err != nil {
 		return nil, err
 	}

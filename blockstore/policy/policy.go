@@ -77,6 +77,9 @@ type Admitter interface {
 	Weight(slot uint32) float32
 	// AdmitIn is Admit where only replicas of the item's group may be given up for it.
 	AdmitIn(item Item) (value float32, ok bool)
+	// SetCosts sets what a read from a peer of the zone and of another zone costs, where one
+	// from the UFS costs 1.
+	SetCosts(peer, zone float64)
 	// Frontier returns the weights of the coldest replica that is not the last of its block
 	// in the fleet, and of the coldest that is.
 	Frontier() (surplus, last float32)

@@ -97,7 +97,12 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 		}
 	}
 	got := float64(sent) / float64(read)
-	fmt.Fprintf(&row, "  epochs %d to %d: %.1f%%", warmEpochs+1, epochs, 100*got)
+	var full, capacity int64
+	for _, n := range l.nodes {
+		c := n.status(t).Cache
+		full, capacity = full+c.Bytes, capacity+c.CapacityBytes
+	}
+	fmt.Fprintf(&row, "  epochs %d to %d: %.1f%%, caches %.0f%% full", warmEpochs+1, epochs, 100*got, 100*float64(full)/float64(capacity))
 	t.Log(row.String())
 	if got < c.least || got > c.most {
 		t.Errorf("%v: %.1f%% of the bytes from the UFS, want %.1f%% to %.1f%%", c, 100*got, 100*c.least, 100*c.most)
