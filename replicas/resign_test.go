@@ -90,6 +90,50 @@ func TestRunnerResignsUntilHeard(t *testing.T) {
 	})
 }
 
+// Two nodes resign from the same blocks while their homes have not yet been told of others they
+// have dropped: whoever is told to keep a block waits with saying so again until the home's answer
+// can be one that it does not have to refuse.
+func TestRunnerResignsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		time.Sleep(12 * time.Second)
+		keys := someKeys(200)
+		both := []shoal.NodeID{"n1", "n2"}
+		for _, id := range both {
+			for _, key := range keys {
+				net.hold(id, key)
+			}
+			time.Sleep(time.Second)
+		}
+		dropped, resigned := keys[:100], keys[100:]
+		for _, id := range both {
+			net.forget(id, dropped...)
+			for _, key := range dropped {
+				net.run[id].Drop(key, time.Hour)
+			}
+			net.run[id].Resign(resigned...)
+		}
+		time.Sleep(3 * time.Second)
+		stale, orders := 0, 0
+		for _, r := range net.run {
+			stale += r.Stats().Directory.StaleOrders
+			orders += r.Stats().Directory.Orders
+			if n := r.Stats().Resigned; n != 0 {
+				t.Errorf("%d resignations outstanding, want none", n)
+			}
+		}
+		if most := 10 * len(keys); orders > most || stale > 3*len(resigned) {
+			t.Errorf("%d orders, of which %d were refused as old; want at most %d, %d", orders, stale, most, 3*len(resigned))
+		}
+		for _, key := range resigned {
+			if a, b := net.stores["n1"].told(key), net.stores["n2"].told(key); a.Keeper == b.Keeper {
+				t.Errorf("%v: keepers %v and %v, want one", key, a.Keeper, b.Keeper)
+			}
+		}
+	})
+}
+
 // expect checks what a node was told last of blocks.
 func (n *network) expect(id shoal.NodeID, keys []shoal.Key, want shoal.Standing) {
 	n.t.Helper()

@@ -35,6 +35,7 @@ type Standings struct {
 
 	resigned map[shoal.Key]Tick // outstanding: when to say it again
 	fresh    []shoal.Key        // not yet said
+	early    []shoal.Key        // would be refused if said now: see flush
 	repeats  []resignation      // said; soonest first
 
 	moved [Shards]uint32 // index into moves: when the shard got its home; 0: the node is alone from the start
@@ -169,8 +170,15 @@ func (s *Standings) Resign(now Tick, keys ...shoal.Key) []Message {
 func (s *Standings) Resigned() int { return len(s.resigned) }
 
 // Tick returns the resignations that are due to be said again.
-func (s *Standings) Tick(now Tick) []Message { return s.flush(now) }
+func (s *Standings) Tick(now Tick) []Message {
+	s.fresh = append(s.fresh, s.early...)
+	s.early = nil
+	return s.flush(now)
+}
 
+// flush returns the resignations that are due. One is early while its home has not been told
+// all that was before the block was gained or last kept: the home's answer would be based on an
+// older version, so the node would refuse it, and the home would give a keeper's order again.
 func (s *Standings) flush(now Tick) []Message {
 	if len(s.fresh) == 0 && (len(s.repeats) == 0 || now < s.repeats[0].at) {
 		return nil
@@ -190,10 +198,14 @@ func (s *Standings) flush(now Tick) []Message {
 		if _, ok := s.resigned[key]; !ok {
 			continue
 		}
-		s.resigned[key] = now + s.rules.RetryAfter
-		s.repeats = append(s.repeats, resignation{key, s.resigned[key]})
 		shard := ShardOf(key)
 		home, _ := s.table.Homes(shard)
+		if !s.allows(key, s.announcer.toldTo(s.announcer.byHome[home])) {
+			s.early = append(s.early, key)
+			continue
+		}
+		s.resigned[key] = now + s.rules.RetryAfter
+		s.repeats = append(s.repeats, resignation{key, s.resigned[key]})
 		if home == "" || !s.settled(now, shard, key) {
 			continue
 		}
@@ -267,6 +279,7 @@ func (s *Standings) TakeOrders() []Order {
 				s.note(o.Key, s.kept[o.Key]&1)
 			case !s.allows(o.Key, o.Basis):
 				reply.Results[i] = Stale
+				s.announcer.hurry(m.From)
 				continue
 			}
 			t.open = append(t.open, i)
@@ -327,6 +340,14 @@ func numbersBefore(before, t *Table) []uint16 {
 		}
 	}
 	return was
+}
+
+// hurry has what waits to be told to a home wait no longer for company: an order based on what
+// the home knows now would be refused.
+func (a *Announcer) hurry(home shoal.NodeID) {
+	if s := a.byHome[home]; s != nil {
+		s.since = 0
+	}
 }
 
 // toldTo returns the version as of which the home of s has acknowledged all it was to be
