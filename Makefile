@@ -13,10 +13,12 @@ TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shoal-tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 VERSITYGW := $(TOOLS)/versitygw-$(VERSITYGW_VERSION)/versitygw
 
-# The packages with goroutines that share memory: tested under the race detector.
+# The packages with goroutines that share memory: tested under the race detector. Those below
+# them that are pure are not.
 CONCURRENT := blockstore|gossip|node|replicas|fuse
-race_packages = $(shell go list -e ./... | grep -E '/shoal/($(CONCURRENT))(/|$$)')
-plain_packages = $(shell go list -e ./... | grep -vE '/shoal/($(CONCURRENT))(/|$$)')
+PURE := blockstore/policy
+race_packages = $(shell go list -e ./... | grep -E '/shoal/($(CONCURRENT))(/|$$)' | grep -vE '/shoal/($(PURE))$$')
+plain_packages = $(filter-out $(race_packages),$(shell go list -e ./...))
 
 # The race detector needs a C compiler. Where there is none its tests run without it.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
