@@ -76,6 +76,7 @@ type disk struct {
 	cutting  map[policy.Class]bool   // a slab is being made for the class
 	classes  [shoal.Classes]Usage    // of visible blocks
 	asked    int64                   // bytes of replicas whose homes have been asked whether they may go
+	freed    []shoal.Key             // of replicas that are to go without need
 	unusable int64                   // bytes of places that are not used again by this run
 	closing  uint32                  // the slab that is being emptied; none
 	pass     uint64                  // eviction passes that have ended

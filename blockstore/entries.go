@@ -42,7 +42,8 @@ const (
 	pastUnsynced             // it is of an earlier run, and may never have been written whole
 )
 
-// marks are what else there is to know of a block: its past, and its replica's standing.
+// marks are what else there is to know of a block: its past, its replica's standing, and what is
+// to become of that.
 type marks uint8
 
 const (
@@ -50,12 +51,14 @@ const (
 	markClass  marks = 3 << 2 // a shoal.Class
 	markKeeper marks = 1 << 4 // not to be given up without its home's consent
 	markAsked  marks = 1 << 5 // that has been asked for, and not come yet
+	markFreed  marks = 3 << 6 // the dearest shoal.Class with which Free is to give it up; Last: it stays
 
-	classShift = 2
+	classShift, freedShift = 2, 6
 )
 
 func (m marks) past() past         { return past(m & markPast) }
 func (m marks) class() shoal.Class { return shoal.Class(m & markClass >> classShift) }
+func (m marks) freed() shoal.Class { return shoal.Class(m & markFreed >> freedShift) }
 func (m marks) has(bit marks) bool { return m&bit != 0 }
 
 func marksOf(s shoal.Standing) marks {

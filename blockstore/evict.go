@@ -114,7 +114,6 @@ func (d *disk) do(c chore, stuck map[uint32]bool) {
 	}
 	switch {
 	case len(c.victims) > 0:
-		d.evictions.Add(uint64(len(c.victims)))
 		d.drop(c.victims, d.onEvict)
 	case len(c.holes) > 0:
 		d.failIf(d.punchHoles(c.holes))
@@ -141,6 +140,9 @@ func (d *disk) do(c chore, stuck map[uint32]bool) {
 // is a place for what is in it, or new blocks of a rare class would go before old ones.
 func (d *disk) chore(stuck map[uint32]bool) chore {
 	d.policy.Advance(d.tick())
+	if c := d.popFreed(); !c.nothing() {
+		return c
+	}
 	if over := d.places.bytes() - d.limit; over > 0 {
 		if len(d.places.empties) > 0 {
 			return chore{empty: none, idle: none, discard: true}
@@ -296,6 +298,7 @@ func (d *disk) pop(victim func() (uint32, bool), wait bool, enough func(b block,
 		if d.places.at(n).marks.class() == shoal.Last {
 			d.lastGone.Add(1)
 		}
+		d.evictions.Add(1)
 		d.hide(&b)
 		c.victims = append(c.victims, b)
 		if enough(b, size) {

@@ -134,7 +134,9 @@ func (d *disk) endMove(m move, err error) {
 	d.mu.Lock()
 	if err == nil {
 		d.table.remove(m.key)
-		d.places.at(m.to).state = stateVisible
+		to := d.places.at(m.to)
+		to.state = stateVisible
+		to.marks |= d.places.at(m.n).marks &^ markPast // what is said of the replica, up to now
 		d.table.add(m.key, m.to)
 		d.policy.Move(m.n, m.to)
 		d.places.at(m.n).state = stateDeleted // the index names the new place by now

@@ -49,7 +49,7 @@ func (d *disk) begin() {
 	d.table = table{entries: &d.places.entries}
 	d.policy = d.newPolicy()
 	d.datasets.forget(d.policy)
-	d.classes, d.asked = [shoal.Classes]Usage{}, 0
+	d.classes, d.asked, d.freed = [shoal.Classes]Usage{}, 0, nil
 }
 
 // setReady lets others see what is in memory of the blocks.

@@ -28,6 +28,7 @@ type Replica struct {
 	Length   int // bytes of the block
 	Standing shoal.Standing
 	Weight   float32 // what a byte of it saves (policy.md §5.1)
+	Freed    bool    // it goes as soon as its home agrees: see Free
 }
 
 // Replica describes a block; ok is false when it is not here. It does not count as a read.
@@ -67,6 +68,7 @@ func (d *disk) setStanding(key shoal.Key, s shoal.Standing) bool {
 	if d.pins.pinned(key) {
 		d.policy.Defer(n)
 	}
+	d.freeOrKeep(n)
 	if !s.Keeper && len(d.demand) > 0 {
 		d.wake() // it may go
 	}
@@ -85,6 +87,7 @@ func (d *disk) replica(key shoal.Key) (r Replica, ok bool) {
 	r = Replica{
 		File:   File{SizeBytes: int64(e.length), Dataset: d.datasets.names[e.dataset], Class: e.marks.class()},
 		Length: int(e.length), Standing: shoal.Standing{Class: e.marks.class(), Keeper: e.marks.has(markKeeper)}, Weight: d.policy.Weight(n),
+		Freed: e.marks.freed() != shoal.Last,
 	}
 	if !c.packed {
 		r.File.SizeBytes = c.size
@@ -117,11 +120,15 @@ func (d *disk) holdForPeer(key shoal.Key) (block, bool) {
 	return d.block(n), true
 }
 
-// mustAsk reports whether the replica of entry n may not be given up unless its home agrees.
+// mustAsk reports whether the replica of entry n may not be evicted unless its home agrees.
 // Holds mu.
 func (d *disk) mustAsk(n uint32) bool {
-	e := d.places.at(n)
-	return d.resign != nil && e.marks.has(markKeeper) && d.datasets.counts[e.dataset].rules.Classes
+	return d.keeps(n) && d.datasets.counts[d.places.at(n).dataset].rules.Classes
+}
+
+// keeps reports whether the mesh relies on the replica of entry n. Holds mu.
+func (d *disk) keeps(n uint32) bool {
+	return d.resign != nil && d.places.at(n).marks.has(markKeeper)
 }
 
 // ask notes that the home of entry n is being asked whether it may be given up. Until it has

@@ -10,7 +10,7 @@ import (
 	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
-// A consentStore has room for standingSlots blocks of a page, and homes that the test plays.
+// A consentStore has room for standingSlots blocks of a page in a slab, and homes that the test plays.
 type consentStore struct {
 	*Store
 	asked chan []shoal.Key
@@ -19,19 +19,25 @@ type consentStore struct {
 
 const standingSlots = 63
 
-func newConsentStore(t *testing.T, base policy.Base) consentStore {
+func newConsentStore(t *testing.T, rules policy.Rules) consentStore {
+	t.Helper()
+	return newConsentStoreOf(t, rules, 1)
+}
+
+// newConsentStoreOf returns a consentStore of so many slabs.
+func newConsentStoreOf(t *testing.T, rules policy.Rules, slabs int64) consentStore {
 	t.Helper()
 	c := consentStore{asked: make(chan []shoal.Key, 1000), gone: make(chan []shoal.Key, 1000)}
-	cfg := oneDisk(fastDir(t), 64*pageSize)
+	cfg := oneDisk(fastDir(t), slabs*64*pageSize)
 	cfg.SlabBytes = 64 * pageSize
-	cfg.Rules = func(string) policy.Rules { return policy.Rules{Base: base, Classes: true} }
+	cfg.Rules = func(string) policy.Rules { return rules }
 	cfg.Resign = func(keys []shoal.Key) { c.asked <- slices.Clone(keys) }
 	cfg.OnEvict = func(went []Gone) { keys := keysOf(went); c.gone <- slices.Clone(keys) }
 	c.Store = openTest(t, cfg)
 	return c
 }
 
-// fill puts as many blocks as fit.
+// fill puts as many blocks as fit in a slab.
 func (c consentStore) fill(t *testing.T) []shoal.Key {
 	t.Helper()
 	var keys []shoal.Key
@@ -52,7 +58,7 @@ func (c consentStore) put(key shoal.Key) error {
 // TestKeeperAsksConsent checks that no keeper's replica goes before its home has agreed, and
 // that others go alone.
 func TestKeeperAsksConsent(t *testing.T) {
-	c := newConsentStore(t, policy.BaseLRU)
+	c := newConsentStore(t, policy.Rules{Base: policy.BaseLRU, Classes: true})
 	keys := c.fill(t)
 	put := make(chan error)
 	next := shoal.Key{File: shoal.FileID{0xee}}
@@ -80,7 +86,7 @@ func TestKeeperAsksConsent(t *testing.T) {
 
 // TestKeeperStays checks that a replica its home wants kept stays, and another is asked for.
 func TestKeeperStays(t *testing.T) {
-	c := newConsentStore(t, policy.BaseLRU)
+	c := newConsentStore(t, policy.Rules{Base: policy.BaseLRU, Classes: true})
 	keys := c.fill(t)
 	put := make(chan error)
 	go func() { put <- c.put(shoal.Key{File: shoal.FileID{0xee}}) }()
@@ -96,7 +102,7 @@ func TestKeeperStays(t *testing.T) {
 
 // TestSilentHome checks that a put does not wait long for homes that say nothing.
 func TestSilentHome(t *testing.T) {
-	c := newConsentStore(t, policy.BaseLRU)
+	c := newConsentStore(t, policy.Rules{Base: policy.BaseLRU, Classes: true})
 	keys := c.fill(t)
 	if err := c.put(shoal.Key{File: shoal.FileID{0xee}}); !errors.Is(err, ErrFull) {
 		t.Errorf("Put = %v, want ErrFull", err)
@@ -116,7 +122,7 @@ func TestSilentHome(t *testing.T) {
 
 // TestSurplusGoesFirst checks the order between classes, and that pins outlast both.
 func TestSurplusGoesFirst(t *testing.T) {
-	c := newConsentStore(t, policy.BaseLRU)
+	c := newConsentStore(t, policy.Rules{Base: policy.BaseLRU, Classes: true})
 	keys := c.fill(t)
 	pinned, surplus := keys[40], keys[50]
 	pins := c.NewPins("test")
@@ -147,7 +153,7 @@ func TestSurplusGoesFirst(t *testing.T) {
 // TestAdmits checks who gets room: anybody while it is free; then, where the base is uniform,
 // nobody for a block of the same worth, and a new block for a surplus replica.
 func TestAdmits(t *testing.T) {
-	c := newConsentStore(t, policy.BaseUniform)
+	c := newConsentStore(t, policy.Rules{Base: policy.BaseUniform, Classes: true})
 	fresh, file := shoal.Key{File: shoal.FileID{0xee}}, File{SizeBytes: 1000}
 	if f := c.Frontier(); f.FreeBytes != 64*pageSize || !math.IsInf(float64(f.Last), 1) {
 		t.Errorf("Frontier of an empty store = %+v, want all free and nothing to give up", f)

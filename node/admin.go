@@ -174,6 +174,19 @@ func (a *Agent) routes() *http.ServeMux {
 		reply(w, l, err)
 	})
 	mux.HandleFunc("GET /v1/file", a.serveFile)
+	mux.HandleFunc("GET /v1/drain", func(w http.ResponseWriter, _ *http.Request) { reply(w, a.DrainStatus(), nil) })
+	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
+		s, err := a.Drain()
+		reply(w, s, err)
+	})
+	mux.HandleFunc("DELETE /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
+		s, err := a.Undrain()
+		reply(w, s, err)
+	})
+	mux.HandleFunc("POST /v1/free", func(w http.ResponseWriter, r *http.Request) {
+		s, err := a.Free(r.Context(), r.FormValue("path"))
+		reply(w, s, err)
+	})
 	return mux
 }
 
@@ -236,7 +249,7 @@ func httpStatus(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, fs.ErrPermission):
 		return http.StatusForbidden
-	case errors.Is(err, fs.ErrInvalid), errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, fs.ErrInvalid), errors.Is(err, syscall.ENOTDIR), errors.Is(err, errNotDraining):
 		return http.StatusBadRequest
 	case errors.Is(err, ufs.ErrUnavailable):
 		return http.StatusServiceUnavailable

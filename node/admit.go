@@ -35,6 +35,7 @@ func (f *fetch) file(class shoal.Class) blockstore.File {
 func (r *Fetcher) weigh(started []*fetch) (offer *replicas.Offer) {
 	for _, ft := range started {
 		weight, room := r.store.Miss(ft.key, ft.file(shoal.Last))
+		room = room && !r.draining.Load()
 		ft.room = room
 		switch {
 		case room:
@@ -57,7 +58,7 @@ func (r *Fetcher) admit(ctx context.Context, ft *fetch, answer replicas.Answer) 
 	if answer.Kind == replicas.Fill {
 		ft.keep = ft.room
 	} else {
-		ft.keep = r.store.Admits(ft.key, ft.file(shoal.Surplus))
+		ft.keep = !r.draining.Load() && r.store.Admits(ft.key, ft.file(shoal.Surplus))
 	}
 	switch {
 	case ft.keep:

@@ -49,6 +49,7 @@ type Agent struct {
 	door  atomic.Pointer[fuse.Server] // nil when nothing is mounted
 	admin *admin
 
+	drain   drain
 	zones   atomic.Pointer[map[shoal.NodeID]string] // of the members
 	evicted atomic.Pointer[replicas.Runner]         // told of evictions once it runs
 	closers []closer
@@ -84,6 +85,7 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (*Agent, error)
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, version: opt.Version, log: opt.Logger, started: time.Now()}
+	a.drain.agent = a
 	steps := []struct {
 		name string
 		open func(context.Context) error
@@ -229,6 +231,7 @@ func (a *Agent) openPeers(context.Context) error {
 		InFlightBytes: int64(a.cfg.Read.MaxInflight), Limits: limits, Near: a.near, Logger: a.log.With("part", "fetch"),
 	})
 	a.onClose("fetcher", func() error { a.fetch.Close(); return nil })
+	a.onClose("drain", a.drain.close)
 	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))
 	// Nobody is admitted before the first membership, so s is complete by then.
 	a.joined([]shoal.Member{a.self})

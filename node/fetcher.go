@@ -100,6 +100,8 @@ type Fetcher struct {
 	costs   costs
 	latency atomic.Int64 // of a peer's first chunk: moving average in ns
 
+	draining atomic.Bool // the node is to leave: it stores nothing more
+
 	mu      sync.Mutex // guards the fields below
 	flights map[shoal.Key]*fetch
 	takes   map[*fetch]bool // blocks offered by peers, on their way here

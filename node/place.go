@@ -83,7 +83,7 @@ func (r *Fetcher) Take(from shoal.NodeID, o offer) bool {
 		return true
 	}
 	file := blockstore.File{SizeBytes: o.size, Dataset: o.dataset, Class: shoal.Last}
-	if r.room() == 0 || !r.store.Admits(o.key, file) {
+	if r.draining.Load() || r.room() == 0 || !r.store.Admits(o.key, file) {
 		return false
 	}
 	r.mu.Lock()

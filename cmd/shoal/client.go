@@ -42,8 +42,13 @@ func newClient(socket string) *client {
 }
 
 // get asks for path and decodes the answer into v.
-func (c *client) get(ctx context.Context, path string, query url.Values, v any) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path+"?"+query.Encode(), nil)
+func (c *client) get(ctx context.Context, path string, query url.Values, v any) error {
+	return c.call(ctx, http.MethodGet, path+"?"+query.Encode(), v)
+}
+
+// call has the agent do something and decodes its answer into v.
+func (c *client) call(ctx context.Context, method, path string, v any) (err error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, nil)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ runs on every node; none of them is a master. Users read one shared path.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, c.CommandPath()+" --help")}
 	})
-	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), doctorCmd(), versionCmd())
+	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), freeCmd(), drainCmd(), doctorCmd(), versionCmd())
 	refuseArgs(root)
 	for _, v := range later() {
 		root.AddCommand(v)
@@ -90,11 +90,9 @@ func later() []*cobra.Command {
 		{"top", "the live view of the mesh"},
 		{"explain", "the account of why reads were local, peer or ufs"},
 		{"load", "preloading"},
-		{"free", "freeing cached blocks"},
 		{"pin", "pinning"},
 		{"unpin", "pinning"},
 		{"sync", "refreshing metadata on demand"},
-		{"drain", "draining a node"},
 		{"sim", "the simulator"},
 		{"hold", "the mount holder"},
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
@@ -76,11 +77,12 @@ func total(objects []object) (bytes int64) {
 
 // A pass is what one node's readers saw of one pass over some objects.
 type pass struct {
-	node  *labNode
-	mu    sync.Mutex // guards the fields below
-	read  int
-	wrong []string
-	errs  []error
+	node    *labNode
+	mu      sync.Mutex // guards the fields below
+	read    int
+	wrong   []string
+	errs    []error
+	longest time.Duration // that a file took
 }
 
 // readAll reads the objects in an order of its own, four at a time, and verifies them.
@@ -93,8 +95,10 @@ func (n *labNode) readAll(objects []object, seed uint64, step func()) *pass {
 		wg.Go(func() {
 			buf := make([]byte, mib)
 			for o := range work {
+				begun := time.Now()
 				err := n.verify(o, buf)
 				p.mu.Lock()
+				p.longest = max(p.longest, time.Since(begun))
 				switch {
 				case errors.Is(err, errWrong):
 					p.wrong = append(p.wrong, err.Error())

@@ -230,8 +230,17 @@ func (n *labNode) status(t testing.TB) node.Status {
 }
 
 // get asks the node's admin API.
-func (n *labNode) get(path string, query url.Values, v any) (err error) {
-	resp, err := n.http.Get("http://agent" + path + "?" + query.Encode())
+func (n *labNode) get(path string, query url.Values, v any) error {
+	return n.call(http.MethodGet, path, query, v)
+}
+
+// call has the node's admin API do something.
+func (n *labNode) call(method, path string, query url.Values, v any) (err error) {
+	req, err := http.NewRequest(method, "http://agent"+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := n.http.Do(req)
 	if err != nil {
 		return err
 	}
