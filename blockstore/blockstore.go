@@ -14,7 +14,7 @@
 //  2. ReadAt and Section find it in memory, hold its place, and check every chunk they touch
 //     before they hand out a byte of it.
 //  3. What goes when there is no room, the policy says: the replica that saves least (package
-//     policy). One that the mesh relies on goes only when its home has agreed; that is asked
+//     policy, docs/eviction.md). One that the mesh relies on goes only when its home has agreed; that is asked
 //     for ahead of need (Config.Resign, SetStanding).
 //  4. Eviction hides the block first, then deletes its index entry, then gives its place
 //     back, once nobody reads it.

@@ -1,5 +1,5 @@
-// Package policy decides which block a full disk gives up next, and which slot of its slabs
-// a block gets.
+// Package policy decides which replica a full disk gives up next, what a new one would be worth
+// beside those that are there, and which slot of its slabs a block gets.
 //
 // A policy knows slots, not blocks: a slot is the small number under which the block
 // store keeps a block for as long as it is there. Policies are pure: calls in, slots out,
@@ -10,7 +10,7 @@
 // does not see the number of blocks.
 //
 // This package does not count bytes against a limit, and nothing goes because of it alone:
-// the block store asks, and acts.
+// the block store asks, and acts. What is decided and why: docs/eviction.md.
 package policy
 
 import "github.com/shoal-mesh/shoal"
