@@ -26,7 +26,7 @@ RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 # -v makes go test tell what it skips; report.awk keeps of it what people want to see.
 REPORT := awk -f .ci/report.awk
 TEST_TIMEOUT := 8m
-TEST_ALL_TIMEOUT := 20m
+TEST_ALL_TIMEOUT := 30m
 
 .PHONY: build demo test test-all deploy-test bench lint fmt cover soak tools clean help
 
