@@ -75,22 +75,7 @@ func TestStreamOfUnkeptBlocks(t *testing.T) {
 	b := newBench(t, FetcherConfig{})
 	b.full.Store(true)
 	e, want := b.put(t, 3*shoal.BlockSize)
-	f, err := NewFiles(b.Fetcher, b.store, 8<<20).Open(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := make([]byte, 2*shoal.ChunkSize)
-	for off := 0; off < len(want); off += len(p) {
-		if n, err := f.ReadAt(t.Context(), p, int64(off)); err != nil || !bytes.Equal(p[:n], want[off:off+len(p)]) {
-			t.Fatalf("ReadAt(%d) = %d, %v, want right bytes", off, n, err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
-	if got := b.ufs.Counts().Bytes; got != int64(len(want)) {
-		t.Errorf("the UFS sent %d bytes, want %d", got, len(want))
-	}
+	b.readInPieces(t, e, want)
 }
 
 // TestPlaced checks that a block which is not kept here is offered to the node its home names,

@@ -15,6 +15,13 @@ import (
 func TestFileWithoutRoom(t *testing.T) {
 	b := newBench(t, FetcherConfig{InFlightBytes: 1})
 	e, want := b.put(t, 2*shoal.BlockSize)
+	b.readInPieces(t, e, want)
+}
+
+// readInPieces reads a file from its beginning to its end, and checks that the UFS sent each byte
+// once.
+func (b *bench) readInPieces(t *testing.T, e shoal.Entry, want []byte) {
+	t.Helper()
 	f, err := NewFiles(b.Fetcher, b.store, 8<<20).Open(e)
 	if err != nil {
 		t.Fatal(err)

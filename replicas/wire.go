@@ -373,13 +373,8 @@ func (r *reader) answers() []Answer {
 			return nil
 		}
 		start := len(arena)
-		for range count {
-			n := r.uvarint(maxNames)
-			if n >= uint64(len(names)) {
-				r.bad = true
-				return nil
-			}
-			arena = append(arena, names[n])
+		if arena = r.named(arena, names, count); r.bad {
+			return nil
 		}
 		if count > 0 {
 			a.Nodes = arena[start:len(arena):len(arena)]

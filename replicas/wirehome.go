@@ -206,13 +206,8 @@ func (r *reader) records() []Record {
 			return nil
 		}
 		start := len(arena)
-		for range count {
-			n := r.uvarint(maxNames)
-			if n >= uint64(len(names)) {
-				r.bad = true
-				return nil
-			}
-			arena = append(arena, names[n])
+		if arena = r.named(arena, names, count); r.bad {
+			return nil
 		}
 		rec.Holders = arena[start:len(arena):len(arena)]
 	}
@@ -306,4 +301,17 @@ func (r *reader) names() []shoal.NodeID {
 		names[i] = r.name()
 	}
 	return names
+}
+
+// named appends so many of the names, which are told by their numbers, to dst.
+func (r *reader) named(dst, names []shoal.NodeID, count int) []shoal.NodeID {
+	for range count {
+		n := r.uvarint(maxNames)
+		if n >= uint64(len(names)) {
+			r.bad = true
+			return dst
+		}
+		dst = append(dst, names[n])
+	}
+	return dst
 }
