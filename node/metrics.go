@@ -88,7 +88,10 @@ func directoryMetrics(reg *prometheus.Registry, stats func() replicas.Stats) {
 	total("last_resigned", "Resignations from last replicas, which were let go.", func(s replicas.Stats) int { return s.Directory.LastResigned })
 	total("pulled", "Records other homes handed over.", func(s replicas.Stats) int { return s.Directory.Pulled })
 	total("differences", "Shards whose digests did not match what a holder has.", func(s replicas.Stats) int { return s.Directory.Differences })
-	total("sent_bytes", "Bytes of requests to homes and holders.", func(s replicas.Stats) int { return int(s.BytesSent) })
+	for i, sent := range stats().Sent {
+		count(reg, "directory_sent_bytes_total", "Bytes of messages to homes and holders, by type.", prometheus.Labels{"type": sent.Type},
+			func() float64 { return float64(stats().Sent[i].Bytes) })
+	}
 }
 
 func count(reg *prometheus.Registry, name, help string, labels prometheus.Labels, value func() float64) {

@@ -12,14 +12,14 @@ import (
 func TestDirectoryMetrics(t *testing.T) {
 	stats := replicas.Stats{
 		Directory: replicas.Counts{Entries: 1, Orders: 2, Moved: 3, LastResigned: 4, Pulled: 5, Differences: 6},
-		Waiting:   7, Resigned: 8, StalenessP50: 0.25, StalenessP99: 1.5, BytesSent: 9,
+		Waiting:   7, Resigned: 8, StalenessP50: 0.25, StalenessP99: 1.5, Sent: []replicas.Traffic{{Type: "batch", Messages: 1, Bytes: 9}, {Type: "ack", Messages: 2, Bytes: 10}},
 	}
 	reg := prometheus.NewPedanticRegistry()
 	directoryMetrics(reg, func() replicas.Stats { return stats })
 	want := map[string]float64{
 		"shoal_directory_entries": 1, "shoal_directory_orders_total": 2, "shoal_directory_moved_total": 3,
 		"shoal_directory_last_resigned_total": 4, "shoal_directory_pulled_total": 5, "shoal_directory_differences_total": 6,
-		"shoal_directory_waiting": 7, "shoal_directory_resigned": 8, "shoal_directory_sent_bytes_total": 9,
+		"shoal_directory_waiting": 7, "shoal_directory_resigned": 8, "shoal_directory_sent_bytes_total batch": 9, "shoal_directory_sent_bytes_total ack": 10,
 		"shoal_directory_staleness_seconds 0.5": 0.25, "shoal_directory_staleness_seconds 0.99": 1.5,
 	}
 	if got := gather(t, reg); !maps.Equal(got, want) {

@@ -91,7 +91,14 @@ type DirectoryStatus struct {
 	// acknowledged them; 0 before there was one.
 	StalenessP50S float64 `json:"staleness_p50_s"`
 	StalenessP99S float64 `json:"staleness_p99_s"`
-	SentBytes     int64   `json:"sent_bytes"` // of requests to homes and holders
+	// Sent is what this node sent to homes and holders, by type of message, answers included.
+	Sent map[string]SentStatus `json:"sent"`
+}
+
+// A SentStatus tells how much was sent.
+type SentStatus struct {
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"`
 }
 
 // A PeerStatus tells of the traffic with other nodes.
@@ -174,13 +181,17 @@ func (a *Agent) Summary() Summary {
 }
 
 func directoryStatus(d replicas.Stats) DirectoryStatus {
-	return DirectoryStatus{
+	s := DirectoryStatus{
 		Entries: d.Directory.Entries, Leases: d.Directory.Leases, FailOpen: d.FailOpen,
 		Waiting: d.Waiting, Resigned: d.Resigned,
 		Orders: d.Directory.Orders, Moved: d.Directory.Moved, LastResigned: d.Directory.LastResigned,
 		Pulled: d.Directory.Pulled, Differences: d.Directory.Differences,
-		StalenessP50S: d.StalenessP50, StalenessP99S: d.StalenessP99, SentBytes: d.BytesSent,
+		StalenessP50S: d.StalenessP50, StalenessP99S: d.StalenessP99, Sent: make(map[string]SentStatus),
 	}
+	for _, t := range d.Sent {
+		s.Sent[t.Type] = SentStatus{t.Messages, t.Bytes}
+	}
+	return s
 }
 
 func cacheStatus(c blockstore.Stats) CacheStatus {

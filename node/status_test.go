@@ -34,13 +34,15 @@ func TestDirectoryStatus(t *testing.T) {
 			Entries: 1, Leases: 2, Orders: 3, Moved: 4, LastResigned: 5, Pulled: 6, Differences: 7,
 			Resigned: 100, // heard, not outstanding
 		},
-		FailOpen: 8, Waiting: 9, Resigned: 10, StalenessP50: 0.5, StalenessP99: 2, BytesSent: 11,
+		FailOpen: 8, Waiting: 9, Resigned: 10, StalenessP50: 0.5, StalenessP99: 2,
+		Sent: []replicas.Traffic{{Type: "batch", Messages: 12, Bytes: 11}, {Type: "ack", Messages: 13, Bytes: 14}},
 	})
 	want := DirectoryStatus{
 		Entries: 1, Leases: 2, Orders: 3, Moved: 4, LastResigned: 5, Pulled: 6, Differences: 7,
-		FailOpen: 8, Waiting: 9, Resigned: 10, StalenessP50S: 0.5, StalenessP99S: 2, SentBytes: 11,
+		FailOpen: 8, Waiting: 9, Resigned: 10, StalenessP50S: 0.5, StalenessP99S: 2,
+		Sent: map[string]SentStatus{"batch": {12, 11}, "ack": {13, 14}},
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("directoryStatus() = %+v, want %+v", got, want)
 	}
 }

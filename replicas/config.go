@@ -120,9 +120,9 @@ type Stats struct {
 	FailOpen    int64 // keys no home could answer for: filled without a lease
 	Calls       int64 // requests sent
 	CallsFailed int64
-	BytesSent   int64 // of requests
-	Lost        int64 // messages dropped because an outbox was full
-	Scans       int64 // walks over all blocks for homes that were new to some
+	Sent        []Traffic // of all types of messages
+	Lost        int64     // messages dropped because an outbox was full
+	Scans       int64     // walks over all blocks for homes that were new to some
 }
 
 // Stats returns what r has done and has.
@@ -132,7 +132,7 @@ func (r *Runner) Stats() Stats {
 		View: t.View(), Members: len(t.Members()),
 		Lookups: r.counts.lookups.Load(), LookupsSelf: r.counts.self.Load(),
 		FailOpen: r.counts.failOpen.Load(), Calls: r.counts.calls.Load(),
-		CallsFailed: r.counts.failed.Load(), BytesSent: r.counts.sent.Load(),
+		CallsFailed: r.counts.failed.Load(), Sent: r.counts.traffic.all(),
 		Lost: r.counts.lost.Load(), Scans: r.counts.scans.Load(),
 	}
 	r.mu.Lock()
@@ -146,7 +146,9 @@ func (r *Runner) Stats() Stats {
 }
 
 type counters struct {
-	lookups, self, failOpen, calls, failed, sent, lost, scans atomic.Int64
+	lookups, self, failOpen, calls, failed, lost, scans atomic.Int64
+
+	traffic traffic
 }
 
 // suspects are nodes that lately did not answer a lookup. Its zero value is ready.

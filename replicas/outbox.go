@@ -135,7 +135,7 @@ func (r *Runner) call(ctx context.Context, m *Message, timeout time.Duration) (M
 	defer cancel()
 	request := encode(m)
 	r.counts.calls.Add(1)
-	r.counts.sent.Add(int64(len(request)))
+	r.counts.traffic.sent(m.Type, len(request))
 	b, err := r.caller.Call(ctx, m.To, request)
 	if err != nil {
 		r.counts.failed.Add(1)

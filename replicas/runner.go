@@ -202,7 +202,9 @@ func (r *Runner) HandleCall(_ context.Context, from shoal.NodeID, request []byte
 	if err != nil {
 		return nil, err
 	}
-	return encode(&reply), nil
+	answer := encode(&reply)
+	r.counts.traffic.sent(reply.Type, len(answer))
+	return answer, nil
 }
 
 func (r *Runner) handle(m Message) (Message, error) {

@@ -2,7 +2,9 @@ package meshtest
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -48,8 +50,7 @@ func TestDirectoryTraffic(t *testing.T) {
 			p.mustBe(t, files)
 		}
 	})
-	perLookup := (asking.bytes - idle.bytes) / asking.misses
-	t.Logf("lookups alone: %.0f/s per node, %.0f bytes each", asking.misses, perLookup)
+	t.Logf("lookups alone: %.0f/s per node, %.0f bytes each", asking.misses, asking.lookups()/asking.misses)
 	for _, n := range l.nodes {
 		n.stop(t)
 	}
@@ -78,19 +79,31 @@ func TestDirectoryTraffic(t *testing.T) {
 		wg.Wait()
 	})
 	reckoned := busy.reckoned(len(l.nodes))
-	own := busy.bytes - busy.misses*perLookup
+	own := busy.bytes - busy.lookups()
 	t.Logf("under churn, per node: %.0f inserts/s, %.0f evictions/s, %.0f lookups/s: %.0f bytes/s, of these %.0f bytes/s not for lookups",
 		busy.inserts, busy.evictions, busy.misses, busy.bytes, own)
+	for _, kind := range slices.Sorted(maps.Keys(busy.sent)) {
+		if s := busy.sent[kind]; s.bytes >= 1 {
+			t.Logf("  %-8s %7.1f/s %8.0f bytes/s", kind, s.messages, s.bytes)
+		}
+	}
 	t.Logf("policy.md §2.2 reckons with %.0f bytes/s: %.2f x that, %.2f x without lookups", reckoned, busy.bytes/reckoned, own/reckoned)
 }
 
 // rates are what happened on a node per second, on average over the nodes.
 type rates struct {
 	bytes     float64 // sent for the directory
+	sent      map[string]sent
 	inserts   float64
 	evictions float64
 	misses    float64 // of the store, each of which is a lookup
 }
+
+// sent is what was sent in messages of one type, per second.
+type sent struct{ messages, bytes float64 }
+
+// lookups returns the bytes/s for lookups and their answers.
+func (r rates) lookups() float64 { return r.sent["lookup"].bytes + r.sent["answers"].bytes }
 
 // rates returns what happens while during runs.
 func (l *lab) rates(t *testing.T, during func()) (r rates) {
@@ -98,11 +111,17 @@ func (l *lab) rates(t *testing.T, during func()) (r rates) {
 	before := l.statuses(t)
 	begun := time.Now()
 	during()
+	r.sent = make(map[string]sent)
 	share := 1 / time.Since(begun).Seconds() / float64(len(l.nodes))
 	for i, now := range l.statuses(t) {
 		was := before[i]
 		gone := float64(now.Cache.Evictions - was.Cache.Evictions)
-		r.bytes += share * float64(now.Directory.SentBytes-was.Directory.SentBytes)
+		for kind, n := range now.Directory.Sent {
+			had := was.Directory.Sent[kind]
+			bytes := share * float64(n.Bytes-had.Bytes)
+			r.sent[kind] = sent{r.sent[kind].messages + share*float64(n.Messages-had.Messages), r.sent[kind].bytes + bytes}
+			r.bytes += bytes
+		}
 		r.evictions += share * gone
 		r.inserts += share * (gone + float64(now.Cache.Blocks-was.Cache.Blocks))
 		r.misses += share * float64(now.Cache.Misses-was.Cache.Misses)
