@@ -15,11 +15,12 @@ type Core struct {
 	Announcer *Announcer
 	Standings *Standings
 
-	self     shoal.NodeID
-	rules    Rules
-	table    *Table
-	presence presence
-	frontier *shoal.Frontier // the node's own; never changed in place
+	self      shoal.NodeID
+	rules     Rules
+	table     *Table
+	presence  presence
+	frontier  *shoal.Frontier                  // the node's own; never changed in place
+	toldFront map[shoal.NodeID]*shoal.Frontier // the last that each node was told
 }
 
 // NewCore returns the Core of node self. It knows nobody until SetTable.
@@ -32,6 +33,7 @@ func NewCore(self shoal.NodeID, rules Rules) *Core {
 		self:      self,
 		rules:     rules.withDefaults(),
 		table:     NewTable(nil),
+		toldFront: make(map[shoal.NodeID]*shoal.Frontier),
 	}
 }
 
@@ -42,6 +44,7 @@ func (c *Core) Table() *Table { return c.table }
 // whom t says is: see SetMembers.
 func (c *Core) SetTable(now Tick, t *Table) []Message {
 	c.table = t
+	clear(c.toldFront)
 	out := c.Directory.SetTable(now, t)
 	c.Announcer.SetTable(now, t)
 	c.Standings.SetTable(now, t)

@@ -60,11 +60,11 @@ func (c *Core) SetFrontier(now Tick, f shoal.Frontier) {
 	c.Directory.heard(now, c.self, f)
 }
 
-// tell adds the node's frontier to a message that carries it.
+// tell adds the node's frontier to a message that carries it, unless the receiver has been
+// told.
 func (c *Core) tell(m *Message) {
-	switch m.Type {
-	case MsgLookup, MsgAnswers, MsgBatch, MsgAck, MsgMeet, MsgMet:
-		m.Frontier = c.frontier
+	if m.Type.tellsFrontier() && c.toldFront[m.To] != c.frontier {
+		m.Frontier, c.toldFront[m.To] = c.frontier, c.frontier
 	}
 }
 

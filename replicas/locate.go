@@ -107,10 +107,7 @@ func (r *Runner) askOne(ctx context.Context, a Ask, avoid []Avoid, peek bool) []
 		r.post(out)
 		return answers
 	}
-	t := r.table.Load()
-	self, _ := t.Member(r.self)
 	m := a.message(avoid, peek)
-	m.View, m.Boot, m.Frontier = t.View(), self.Boot, r.frontier.Load()
 	reply, err := r.call(ctx, &m, r.cfg.HomeTimeout)
 	if err == nil && reply.Type == MsgAnswers && len(reply.Answers) == len(a.Keys) {
 		r.suspects.remove(a.To)

@@ -141,9 +141,9 @@ func (t MessageType) String() string {
 type Message struct {
 	Type     MessageType
 	From, To shoal.NodeID
-	View     shoal.View // membership the sender acts under
-	Boot     uint64     // the sender's boot
-	ToBoot   uint64     // Batch, Ack, Want: the boot of To that is meant
+	View     shoal.View // membership the sender acts under; Batch, Ack, Audit, Resign
+	Boot     uint64     // the sender's boot; not in questions of readers and fillers
+	ToBoot   uint64     // the boot of To that is meant, where Boot is told
 	// Seq numbers the batches of one boot of a holder, over all homes, so that a home can
 	// tell an old batch from a new one; Answers and Ack repeat that of the request.
 	Seq     uint64
@@ -167,8 +167,8 @@ type Message struct {
 	Digests []ShardDigest // by ascending shard
 	Cursor  Cursor        // Pull: where the page begins; Page: where the next one does
 	Records []Record      // Page
-	// Frontier is the sender's own, in Lookup, Answers, Batch, Ack, Meet and Met; nil when it
-	// has none to tell. Frontiers are what it knows of others, in Meet and Met.
+	// Frontier is the sender's own, in Answers, Batch, Ack, Meet and Met; nil when it has none
+	// to tell, or has told it before. Frontiers are what it knows of others, in Meet and Met.
 	Frontier  *shoal.Frontier
 	Frontiers []Report
 	End       bool // Batch: the push is complete

@@ -129,6 +129,14 @@ func (r *Runner) send(ctx context.Context, to shoal.NodeID, box *outbox) {
 	}
 }
 
+// point returns what messages from node id must agree with.
+func (r *Runner) point(id shoal.NodeID) point {
+	t := r.table.Load()
+	from, _ := t.Member(id)
+	self, _ := t.Member(r.self)
+	return point{view: t.View(), from: from.Boot, to: self.Boot}
+}
+
 // call sends m and returns what the other end says to it.
 func (r *Runner) call(ctx context.Context, m *Message, timeout time.Duration) (Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -141,7 +149,7 @@ func (r *Runner) call(ctx context.Context, m *Message, timeout time.Duration) (M
 		r.counts.failed.Add(1)
 		return Message{}, fmt.Errorf("%v to %s: %w", m.Type, m.To, err)
 	}
-	reply, err := decode(b)
+	reply, err := decode(b, r.point(m.To))
 	if err != nil {
 		return Message{}, fmt.Errorf("%v to %s: %w", m.Type, m.To, err)
 	}

@@ -162,6 +162,29 @@ func TestFrontiersGoRound(t *testing.T) {
 	}
 }
 
+// A frontier goes to each node once, until there is another.
+func TestFrontierToldOnce(t *testing.T) {
+	c, members := placers(Rules{Warm: 1})
+	told := func(id shoal.NodeID) bool {
+		out := c.Step(1, Message{Type: MsgPeek, From: id})
+		return out[len(out)-1].Frontier != nil
+	}
+	for _, change := range []func(){
+		func() { c.SetFrontier(1, shoal.Frontier{FreeBytes: 1}) },
+		func() { c.SetFrontier(1, shoal.Frontier{FreeBytes: 2}) },
+		func() { c.SetMembers(1, members[:4]) }, // one of them may have started anew
+	} {
+		change()
+		for i, want := range []bool{true, false, false} {
+			for _, id := range []shoal.NodeID{"n2", "n3"} {
+				if got := told(id); got != want {
+					t.Errorf("answer %d to %s tells the frontier: %v, want %v", i+1, id, got, want)
+				}
+			}
+		}
+	}
+}
+
 // Of one block no more than so many concurrent readers are sent to one holder, and over
 // all blocks the near holders with the least to do come first.
 func TestHolderChoice(t *testing.T) {

@@ -58,8 +58,7 @@ type Runner struct {
 	moved chan struct{} // a batch was acknowledged: a scan that waits for room may go on
 	table atomic.Pointer[Table]
 
-	frontier  atomic.Pointer[shoal.Frontier] // the node's own, as of frontAt
-	frontedAt time.Time                      // used by run alone
+	frontedAt time.Time // when the node's frontier was taken in; used by run alone
 
 	suspects suspects
 	counts   counters
@@ -127,7 +126,6 @@ func (r *Runner) lookAhead() {
 	}
 	r.frontedAt = time.Now()
 	f := r.cfg.Frontier.Frontier() // may take the locks of those who call this Runner
-	r.frontier.Store(&f)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.core.SetFrontier(r.now(), f)
@@ -189,7 +187,7 @@ func (r *Runner) Release(key shoal.Key) {
 // HandleCall answers a request that node from sent by its Call. The answer belongs to
 // the caller.
 func (r *Runner) HandleCall(_ context.Context, from shoal.NodeID, request []byte) ([]byte, error) {
-	m, err := decode(request)
+	m, err := decode(request, r.point(from))
 	if err != nil {
 		return nil, fmt.Errorf("call from %s: %w", from, err)
 	}
@@ -214,7 +212,7 @@ func (r *Runner) handle(m Message) (Message, error) {
 		return Message{}, fmt.Errorf("call from %s: %w", m.From, fs.ErrClosed)
 	}
 	out := r.core.Step(r.now(), m)
-	reply := Message{Type: MsgDone, View: r.core.Table().View()}
+	reply := Message{Type: MsgDone}
 	if n := len(out) - 1; n >= 0 && out[n].To == m.From {
 		switch out[n].Type {
 		case MsgAnswers, MsgAck, MsgRefused, MsgPage, MsgMet:

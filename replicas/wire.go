@@ -10,9 +10,8 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
-// The wire form of a Message: the version, the type, then View, Boot and ToBoot as 8
-// bytes each, Seq as a varint, and what the type has. From and To are not in it: the
-// connection knows them better. Numbers are big endian or unsigned varints. A list is
+// The wire form of a Message: its head, and what its type has. From and To are not in it:
+// the connection knows them better. Numbers are big endian or unsigned varints. A list is
 // preceded by its length, which is checked against the bytes that are left before
 // anything is allocated.
 
@@ -40,14 +39,7 @@ var errWire = errors.New("replicas: malformed message")
 // encode returns the wire form of m.
 func encode(m *Message) []byte {
 	size := 64 + len(m.Keys)*shoal.KeyLen + len(m.Changes)*(shoal.KeyLen+5) + len(m.Answers)*16
-	b := append(make([]byte, 0, size), wireVersion, byte(m.Type))
-	b = binary.BigEndian.AppendUint64(b, uint64(m.View))
-	b = binary.BigEndian.AppendUint64(b, m.Boot)
-	b = binary.BigEndian.AppendUint64(b, m.ToBoot)
-	b = binary.AppendUvarint(b, m.Seq)
-	if m.Type.tellsFrontier() {
-		b = appendFrontier(b, m.Frontier)
-	}
+	b := appendHead(make([]byte, 0, size), m)
 	switch m.Type {
 	case MsgLookup, MsgPeek:
 		b = appendKeys(b, m.Keys)
@@ -88,8 +80,9 @@ func encode(m *Message) []byte {
 	return b
 }
 
-// decode returns the Message whose wire form is exactly b. It keeps nothing of b.
-func decode(b []byte) (Message, error) {
+// decode returns the Message whose wire form is exactly b, as it is understood at this point.
+// It keeps nothing of b.
+func decode(b []byte, at point) (Message, error) {
 	if len(b) > maxMessage {
 		return Message{}, fmt.Errorf("%w: %d bytes", errWire, len(b))
 	}
@@ -98,11 +91,7 @@ func decode(b []byte) (Message, error) {
 		return Message{}, fmt.Errorf("%w: version %d, want %d", errWire, v, wireVersion)
 	}
 	m := Message{Type: MessageType(r.byte())}
-	m.View, m.Boot, m.ToBoot = shoal.View(r.uint64()), r.uint64(), r.uint64()
-	m.Seq = r.uvarint(math.MaxUint64)
-	if m.Type.tellsFrontier() {
-		m.Frontier = r.frontier()
-	}
+	r.head(&m, at)
 	switch m.Type {
 	case MsgLookup, MsgPeek:
 		m.Keys = r.keys()

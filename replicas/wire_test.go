@@ -13,7 +13,7 @@ import (
 func TestWireRoundTrip(t *testing.T) {
 	for _, m := range wireSamples() {
 		b := encode(&m)
-		got, err := decode(b)
+		got, err := decode(b, point{m.View, m.Boot, m.ToBoot})
 		if err != nil {
 			t.Errorf("decode(%v) = %v", m.Type, err)
 			continue
@@ -28,11 +28,11 @@ func TestWireRefusesWhatIsCut(t *testing.T) {
 	for _, m := range wireSamples() {
 		b := encode(&m)
 		for n := range len(b) {
-			if _, err := decode(b[:n]); err == nil {
+			if _, err := decode(b[:n], point{}); err == nil {
 				t.Errorf("decode of the first %d of %d bytes of %v = nil error", n, len(b), m.Type)
 			}
 		}
-		if _, err := decode(append(b, 0)); err == nil {
+		if _, err := decode(append(b, 0), point{}); err == nil {
 			t.Errorf("decode(%v and a byte more) = nil error", m.Type)
 		}
 	}
@@ -41,10 +41,10 @@ func TestWireRefusesWhatIsCut(t *testing.T) {
 // A length that promises more than there is must not be believed.
 func TestWireDoesNotAllocateWhatIsNotThere(t *testing.T) {
 	for _, typ := range []MessageType{MsgLookup, MsgAnswers, MsgBatch, MsgCheck, MsgRenew, MsgPage, MsgMeet} {
-		b := encode(&Message{Type: typ})[:27]
+		b := appendHead(nil, &Message{Type: typ})
 		b = append(b, 0xff, 0xff, 0x03) // 65,535 of something
 		got := testing.AllocsPerRun(10, func() {
-			if _, err := decode(b); err == nil {
+			if _, err := decode(b, point{}); err == nil {
 				t.Errorf("decode(%v) = nil error", typ)
 			}
 		})
@@ -54,16 +54,37 @@ func TestWireDoesNotAllocateWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// A message that was meant for another boot, or under another view, is known by it.
+func TestWireDisagrees(t *testing.T) {
+	sent := Message{Type: MsgResign, View: 1, Boot: 2, ToBoot: 3, Version: 9}
+	for _, tt := range []struct {
+		at   point
+		want Message
+	}{
+		{point{1, 2, 3}, sent},
+		{point{7, 2, 3}, Message{Type: MsgResign, Boot: 2, ToBoot: 3, Version: 9}},
+		{point{1, 7, 3}, Message{Type: MsgResign, View: 1, Version: 9}},
+		{point{1, 2, 7}, Message{Type: MsgResign, View: 1, Version: 9}},
+		{point{1, 3, 2}, Message{Type: MsgResign, View: 1, Version: 9}},
+	} {
+		got, err := decode(encode(&sent), tt.at)
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("decode at %+v = %+v, %v, want %+v", tt.at, got, err, tt.want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, m := range wireSamples() {
 		f.Add(encode(&m))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decode(b)
+		at := point{1, 2, 3}
+		m, err := decode(b, at)
 		if err != nil {
 			return
 		}
-		again, err := decode(encode(&m))
+		again, err := decode(encode(&m), at)
 		if err != nil {
 			t.Fatalf("decode(encode(%+v)) = %v", m, err)
 		}
@@ -98,7 +119,7 @@ func wireSamples() []Message {
 	keys := []shoal.Key{{Index: 1}, {File: shoal.FileID{1, 2, 3}, Index: math.MaxUint32}}
 	changes := []Change{{Key: keys[0], Sum: 7, Held: true}, {Key: keys[1]}}
 	return []Message{
-		{Type: MsgLookup, View: 1 << 63, Boot: 2, Keys: keys, Avoid: []Avoid{{"n1", NotFound}, {"n2", Unreachable}}},
+		{Type: MsgLookup, Keys: keys, Avoid: []Avoid{{"n1", NotFound}, {"n2", Unreachable}}},
 		{Type: MsgLookup, Keys: keys, Last: true},
 		{Type: MsgPeek, Keys: keys},
 		{Type: MsgAnswers, Seq: math.MaxUint64, Answers: []Answer{
@@ -110,7 +131,7 @@ func wireSamples() []Message {
 			{Kind: NotOwner},
 			{Kind: Nowhere},
 		}},
-		{Type: MsgBatch, Boot: 1, ToBoot: 2, Seq: 3, Shards: few, Changes: changes, End: true},
+		{Type: MsgBatch, View: 1 << 63, Boot: 1, ToBoot: 2, Seq: 3, Shards: few, Changes: changes, End: true},
 		{Type: MsgBatch, Shards: many},
 		{Type: MsgBatch, Changes: changes},
 		{Type: MsgAck, Seq: 1},
@@ -133,7 +154,7 @@ func wireSamples() []Message {
 			{Key: shoal.Key{Index: 5}, Standing: shoal.Standing{Class: shoal.Last}, Basis: 3},
 		}},
 		{Type: MsgStood, Seq: 9, Version: 6, Results: []Result{Obeyed, Gone, Stale, NotHome}},
-		{Type: MsgLookup, Keys: keys, Offer: &Offer{Weight: 1.5, SizeBytes: 4 << 20}, Frontier: &front},
+		{Type: MsgLookup, Keys: keys, Offer: &Offer{Weight: 1.5, SizeBytes: 4 << 20}},
 		{Type: MsgAnswers, Answers: []Answer{
 			{Kind: Fill, Lease: time.Second, Place: "n9"},
 			{Kind: Held, Nodes: []shoal.NodeID{"n1", "n9"}, Sum: 1},

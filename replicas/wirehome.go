@@ -17,15 +17,6 @@ const (
 	recordLen   = shoal.KeyLen + 4 + 2 + 2
 )
 
-// tellsFrontier reports whether messages of type t carry the sender's frontier.
-func (t MessageType) tellsFrontier() bool {
-	switch t {
-	case MsgLookup, MsgAnswers, MsgBatch, MsgAck, MsgMeet, MsgMet:
-		return true
-	}
-	return false
-}
-
 // exchange takes what is in a Pull, Page, Meet or Met.
 func (r *reader) exchange(m *Message) {
 	switch m.Type {
