@@ -46,8 +46,7 @@ type stream struct {
 	boot  uint64
 	queue []item
 	first int  // queue[:first] has been sent
-	since Tick // when the oldest of queue came
-	quick bool // queue has a "+key"
+	due   Tick // when what waits goes at the latest
 
 	inflight *Message
 	news     []Tick // when those changes of inflight happened that no push tells
@@ -71,6 +70,7 @@ type item struct {
 	Change
 	mark   mark
 	news   bool   // it has just happened: no push tells it
+	leased bool   // its home names the node as the filler until it hears this
 	at     Tick   // when it happened
 	before uint64 // version before it happened
 }
@@ -153,11 +153,11 @@ func (a *Announcer) gain(now Tick, before *Table) {
 	}
 }
 
-// Add tells the homes of key that the node holds it, and whether it is Fresh. Call it after
-// the block has become visible.
-func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, fresh bool) {
+// Add tells the homes of key that the node holds it, and whether it is Fresh; leased says that
+// the node had the lease to fill it. Call it after the block has become visible.
+func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, fresh, leased bool) {
 	a.digests.add(hashKey(key))
-	a.tell(now, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Fresh: fresh})
+	a.tell(now, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Fresh: fresh}, leased)
 	a.version++
 }
 
@@ -166,17 +166,17 @@ func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, f
 func (a *Announcer) Drop(now Tick, key shoal.Key, idle Idle) {
 	_, told := a.news[key]
 	a.digests.drop(hashKey(key), told)
-	a.tell(now, Change{Key: key, Idle: idle})
+	a.tell(now, Change{Key: key, Idle: idle}, false)
 }
 
-func (a *Announcer) tell(now Tick, c Change) {
+func (a *Announcer) tell(now Tick, c Change, leased bool) {
 	if a.news != nil {
 		a.news[c.Key] = c.Held
 	}
 	home, backup := a.table.Homes(ShardOf(c.Key))
 	for _, id := range [2]shoal.NodeID{home, backup} {
 		if s := a.byHome[id]; s != nil {
-			a.enqueue(now, s, item{Change: c, news: true, at: now})
+			a.enqueue(now, s, item{Change: c, news: true, leased: leased, at: now})
 		}
 	}
 }
@@ -186,12 +186,23 @@ func (a *Announcer) enqueue(now Tick, s *stream, it item) {
 		a.restart(now, s)
 		return
 	}
-	if len(s.queue) == s.first {
-		s.since, s.quick = now, false
+	due := now + a.delay(it)
+	if len(s.queue) == s.first || due < s.due {
+		s.due = due
 	}
-	s.quick = s.quick || it.Held || it.mark != noMark
 	it.before = a.version
 	s.queue = append(s.queue, it)
+}
+
+// delay returns how long it may wait for company.
+func (a *Announcer) delay(it item) Tick {
+	switch {
+	case it.leased:
+		return a.rules.SlowDelay
+	case it.Held || it.mark != noMark:
+		return a.rules.AddDelay
+	}
+	return a.rules.DropDelay
 }
 
 // restart gives up what waits for s: it is told the digests of all its shards instead.
@@ -289,23 +300,17 @@ func (a *Announcer) flush(now Tick, s *stream, out []Message) []Message {
 		s.sentAt, s.retry = now, min(2*s.retry, 8*a.rules.RetryAfter)
 		return append(out, *s.inflight)
 	}
-	delay := a.rules.DropDelay
 	switch waiting := len(s.queue) - s.first; {
 	case waiting == 0 && !a.payable(now, s):
 		return out
-	case waiting >= a.rules.BatchChanges || s.home == a.self:
-		delay = 0
-	case s.quick:
-		delay = min(delay, a.rules.AddDelay)
-	}
-	if now < s.since+delay {
+	case waiting < a.rules.BatchChanges && s.home != a.self && now < s.due:
 		return out
 	}
 	a.seq++
 	s.before = a.toldTo(s)
 	m := a.cut(now, s)
 	s.inflight, s.sentAt, s.began, s.retry = &m, now, now, a.rules.RetryAfter
-	s.since = now
+	s.due = now + a.rules.AddDelay
 	return append(out, m)
 }
 

@@ -17,7 +17,7 @@ func (a *Announcer) owe(now Tick, s *stream, shard uint16) {
 	}
 	s.owed.Add(shard)
 	if len(s.queue) == s.first {
-		s.since, s.quick = now, true
+		s.due = now + a.rules.AddDelay
 	}
 }
 

@@ -26,9 +26,9 @@ func TestDigestsDuringScan(t *testing.T) {
 	}{
 		{"nothing", func(*Announcer) {}, true, Digest{}},
 		{"fed", func(a *Announcer) { a.Feed(0, keys[0], 1, Limits{}); a.Feed(0, keys[1], 1, Limits{}) }, true, sum(keys[:2]...)},
-		{"added, then fed", func(a *Announcer) { a.Add(0, keys[0], 1, Limits{}, true); a.Feed(0, keys[0], 1, Limits{}) }, true, sum(keys[0])},
+		{"added, then fed", func(a *Announcer) { a.Add(0, keys[0], 1, Limits{}, true, false); a.Feed(0, keys[0], 1, Limits{}) }, true, sum(keys[0])},
 		{"added and dropped", func(a *Announcer) {
-			a.Add(0, keys[0], 1, Limits{}, true)
+			a.Add(0, keys[0], 1, Limits{}, true, false)
 			a.Drop(0, keys[0], 0)
 			a.Feed(0, keys[1], 1, Limits{})
 		}, true, sum(keys[1])},

@@ -45,18 +45,19 @@ func TestDirectoryBoundsHolders(t *testing.T) {
 
 // A filler has so many leases and no more; those it gives back make room.
 func TestDirectoryBoundsLeases(t *testing.T) {
-	d := NewDirectory("n1", Rules{MaxLeases: 4, Warm: 1})
+	d := NewDirectory("n1", Rules{MaxLeases: 4, Warm: 1, IntentAfter: 1})
 	d.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}))
 	keys := ownedBy(d, 8)
 	lookup := func(now Tick, from shoal.NodeID) (leases int) {
-		answers, intents := d.Lookup(now, from, keys, nil, false, nil)
 		told := 0
-		for _, m := range intents {
-			told += len(m.Keys)
-		}
-		for _, a := range answers {
+		for _, a := range d.Lookup(now, from, keys, nil, false, nil) {
 			if a.Kind == Fill && a.Lease > 0 {
 				leases++
+			}
+		}
+		for _, m := range d.Tick(now + 1) {
+			if m.Type == MsgIntent {
+				told += len(m.Keys)
 			}
 		}
 		if told != leases {
@@ -120,7 +121,7 @@ func TestDirectoryForgetsPieceByPiece(t *testing.T) {
 		t.Errorf("%d entries right after a push began, want nearly 20,000", got)
 	}
 	absent := []shoal.Key{{Index: 77}}
-	if a, _ := d.Lookup(100_000, "n1", absent, nil, false, nil); a[0].Kind != Unknown {
+	if a := d.Lookup(100_000, "n1", absent, nil, false, nil); a[0].Kind != Unknown {
 		t.Errorf("Lookup during the push = %v, want unknown", answerText(a[0]))
 	}
 	d.Step(100_002, Message{Type: MsgBatch, From: "n2", Seq: 3, End: true})
@@ -135,7 +136,7 @@ func TestDirectoryForgetsPieceByPiece(t *testing.T) {
 	if got := d.Counts().Entries; got != 1 || len(d.Holders(keys[0])) != 1 || d.byID["n2"].bits != 1 {
 		t.Errorf("%d entries in the end, want the one that was told again", got)
 	}
-	if a, _ := d.Lookup(100_500, "n1", absent, nil, false, nil); a[0].Kind != Fill {
+	if a := d.Lookup(100_500, "n1", absent, nil, false, nil); a[0].Kind != Fill {
 		t.Errorf("Lookup after the push = %v, want fill", answerText(a[0]))
 	}
 }

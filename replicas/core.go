@@ -21,6 +21,7 @@ type Core struct {
 	presence  presence
 	frontier  *shoal.Frontier                  // the node's own; never changed in place
 	toldFront map[shoal.NodeID]*shoal.Frontier // the last that each node was told
+	leased    map[shoal.Key]struct{}           // blocks the node is filling
 }
 
 // NewCore returns the Core of node self. It knows nobody until SetTable.
@@ -33,7 +34,7 @@ func NewCore(self shoal.NodeID, rules Rules) *Core {
 		self:      self,
 		rules:     rules.withDefaults(),
 		table:     NewTable(nil),
-		toldFront: make(map[shoal.NodeID]*shoal.Frontier),
+		toldFront: make(map[shoal.NodeID]*shoal.Frontier), leased: make(map[shoal.Key]struct{}),
 	}
 }
 
@@ -68,12 +69,12 @@ func (c *Core) Tick(now Tick) []Message {
 }
 
 // Lookup is Directory.Lookup for a reader on the node itself.
-func (c *Core) Lookup(now Tick, keys []shoal.Key, avoid []Avoid, peek bool, out []Answer) ([]Answer, []Message) {
+func (c *Core) Lookup(now Tick, keys []shoal.Key, avoid []Avoid, peek bool, out []Answer) []Answer {
 	return c.Directory.Lookup(now, c.self, keys, avoid, peek, out)
 }
 
 // Ask is Directory.Lookup for a Search on the node itself.
-func (c *Core) Ask(now Tick, a Ask, avoid []Avoid, peek bool, out []Answer) ([]Answer, []Message) {
+func (c *Core) Ask(now Tick, a Ask, avoid []Avoid, peek bool, out []Answer) []Answer {
 	m := a.message(avoid, peek)
 	m.From = c.self
 	return c.Directory.lookup(now, &m, out)
@@ -89,10 +90,16 @@ func (c *Core) Failed(now Tick, m Message) {
 	}
 }
 
+// Leased takes in that the node has got the lease to fill key: homes name it until it says
+// that it holds the block, so that need not be at once. It ends with Add or Release.
+func (c *Core) Leased(key shoal.Key) { c.leased[key] = struct{}{} }
+
 // Add tells the homes of key that the node holds it, as a keeper, and of how many replicas
 // its dataset wants.
 func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) []Message {
-	c.Announcer.Add(now, key, sum, limits, !c.Standings.knows(key))
+	_, leased := c.leased[key]
+	delete(c.leased, key)
+	c.Announcer.Add(now, key, sum, limits, !c.Standings.knows(key), leased)
 	c.Standings.gained(key)
 	return c.settle(now)
 }
@@ -144,7 +151,12 @@ func (c *Core) EndChecks(now Tick, checked []Change) []Message {
 func (c *Core) Renew(now Tick, keys ...shoal.Key) []Message { return c.fills(now, MsgRenew, keys) }
 
 // Release returns the messages by which the node gives its leases on keys back.
-func (c *Core) Release(now Tick, keys ...shoal.Key) []Message { return c.fills(now, MsgRelease, keys) }
+func (c *Core) Release(now Tick, keys ...shoal.Key) []Message {
+	for _, key := range keys {
+		delete(c.leased, key)
+	}
+	return c.fills(now, MsgRelease, keys)
+}
 
 func (c *Core) fills(now Tick, t MessageType, keys []shoal.Key) []Message {
 	var out []Message

@@ -51,7 +51,6 @@ type Directory struct {
 	laters   []later             // blocks to look at again, soonest first
 	touched  []uint16            // members that have changed, so that entries naming them must be looked at
 	orderSeq uint64              // of the last Stand, to whomever
-	hurried  []*member           // to be sent orders at the end of the step
 
 	dense     [Shards]uint16 // index into member.digests of the shards owned or dirty
 	spare     []uint16       // indexes that are free
@@ -105,7 +104,6 @@ type member struct {
 	missedAt Tick        // when something of it was missing last that had not been
 	version  uint64      // the last one it told: see Standings
 	orders   orderStream // what it has still to be told
-	hurry    bool        // it is in Directory.hurried
 }
 
 // Counts are what a Directory has done and has.
@@ -144,15 +142,12 @@ func (d *Directory) Step(now Tick, m Message) []Message {
 	switch m.Type {
 	case MsgLookup, MsgPeek:
 		reply := d.reply(m, MsgAnswers)
-		var intents []Message
-		reply.Answers, intents = d.lookup(now, &m, nil)
-		return append(intents, reply)
+		reply.Answers = d.lookup(now, &m, nil)
+		return []Message{reply}
 	case MsgBatch:
-		reply := d.batch(now, m)
-		return append(d.rush(nil), reply)
+		return []Message{d.batch(now, m)}
 	case MsgResign:
-		d.resign(m)
-		return d.rush(nil)
+		return d.resign(m)
 	case MsgStood:
 		return d.stood(m)
 	case MsgPull:
@@ -173,22 +168,20 @@ func (d *Directory) Step(now Tick, m Message) []Message {
 	return nil
 }
 
-// Lookup answers keys for node from, appending to out one Answer per key, and returns
-// it with the messages that tell the other homes of the leases given. With peek, no
-// lease is given. from itself is never in an answer, nor is a node of avoid.
+// Lookup answers keys for node from, appending to out one Answer per key, and returns it.
+// With peek, no lease is given. from itself is never in an answer, nor is a node of avoid.
 func (d *Directory) Lookup(
 	now Tick, from shoal.NodeID, keys []shoal.Key, avoid []Avoid, peek bool, out []Answer,
-) ([]Answer, []Message) {
+) []Answer {
 	m := Ask{Keys: keys}.message(avoid, peek)
 	m.From = from
 	return d.lookup(now, &m, out)
 }
 
-func (d *Directory) lookup(now Tick, m *Message, out []Answer) ([]Answer, []Message) {
+func (d *Directory) lookup(now Tick, m *Message, out []Answer) []Answer {
 	d.now = now
 	p := d.byID[m.From]
 	d.hints.turn(now)
-	var intents []Message
 	var nodes []shoal.NodeID
 	for _, key := range m.Keys {
 		hash := hashKey(key)
@@ -210,13 +203,10 @@ func (d *Directory) lookup(now Tick, m *Message, out []Answer) ([]Answer, []Mess
 		if m.Type == MsgPeek && slot != 0 {
 			d.explainTo(&a, slot)
 		}
-		if a.Kind == Fill && a.Lease > 0 {
-			intents = d.announceLease(intents, shard, key, m.From, d.rules.Lease)
-		}
 		d.count(a.Kind)
 		out = append(out, a)
 	}
-	return out, intents
+	return out
 }
 
 // correct forgets holders of slot that a reader says do not hold it, and asks them, as
@@ -290,6 +280,9 @@ func (d *Directory) nobody(now Tick, m *Message, key shoal.Key, hash uint64, slo
 	a := Answer{Kind: Fill}
 	if d.grant(now, key, hash, p, d.rules.Lease) {
 		a.Lease = time.Duration(d.rules.Lease) * time.Millisecond
+		if !mine {
+			d.leases.unsaid = append(d.leases.unsaid, unsaid{now + d.rules.IntentAfter, key, p})
+		}
 	}
 	if m.Offer != nil {
 		if q := d.place(now, p, *m.Offer); q != nil {

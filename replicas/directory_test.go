@@ -167,7 +167,7 @@ func (m *mesh) addNodes(words []string) {
 		id := shoal.NodeID(name)
 		m.nodes[id] = &meshNode{
 			member: shoal.Member{ID: id, Zone: zone, State: shoal.Serving, Boot: 1},
-			core:   NewCore(id, Rules{}), store: make(map[shoal.Key]shoal.Sum),
+			core:   NewCore(id, prompt()), store: make(map[shoal.Key]shoal.Sum),
 			stand: make(map[shoal.Key]shoal.Standing),
 		}
 	}
@@ -176,7 +176,7 @@ func (m *mesh) addNodes(words []string) {
 
 func (m *mesh) restart(id shoal.NodeID) {
 	n := m.nodes[id]
-	n.dead, n.core = false, NewCore(id, Rules{})
+	n.dead, n.core = false, NewCore(id, prompt())
 	n.member.Boot++
 	m.members()
 }
@@ -243,11 +243,13 @@ func (m *mesh) lookup(d *datadriven.TestData, n *meshNode, keys []shoal.Key) {
 		case "backup":
 			to = backup
 		}
-		answers, out := m.nodes[to].core.Directory.Lookup(m.now, n.member.ID, []shoal.Key{key}, avoid, d.Cmd == "peek", nil)
+		answers := m.nodes[to].core.Directory.Lookup(m.now, n.member.ID, []shoal.Key{key}, avoid, d.Cmd == "peek", nil)
 		fmt.Fprintf(&m.out, "%s from %s: %s\n", m.name(key), to, answerText(answers[0]))
-		m.send(m.nodes[to].core.deliver(m.now, out))
 	}
 }
+
+// prompt returns Rules under which nothing waits for much longer than it must.
+func prompt() Rules { return Rules{SlowDelay: 50, IntentAfter: 1} }
 
 func (m *mesh) pass(ms Tick) {
 	for end := m.now + ms; m.now < end; {

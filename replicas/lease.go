@@ -8,6 +8,10 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
+// leaseSlack is how much shorter a lease may be told than it is, in milliseconds, so that
+// several go together.
+const leaseSlack = 1000
+
 // lease says that filler reads a block from the UFS, and until when it is believed.
 type lease struct {
 	filler *member
@@ -21,6 +25,14 @@ type lease struct {
 type leases struct {
 	bySlot map[uint32]lease
 	timers timers
+	unsaid []unsaid // soonest first
+}
+
+// unsaid is a lease which the other home of its key has not been told of.
+type unsaid struct {
+	at     Tick // when to tell it
+	key    shoal.Key
+	filler *member
 }
 
 func newLeases() leases { return leases{bySlot: make(map[uint32]lease)} }
@@ -163,6 +175,25 @@ func (d *Directory) expire(now Tick) {
 	}
 }
 
+// announceLeases returns the messages that tell the other homes of the leases that have lived
+// for long enough.
+func (d *Directory) announceLeases(now Tick) []Message {
+	var intents []Message
+	n := 0
+	for ; n < len(d.leases.unsaid) && d.leases.unsaid[n].at <= now; n++ {
+		u := d.leases.unsaid[n]
+		slot, shard := d.entries.find(u.key, hashKey(u.key)), ShardOf(u.key)
+		if slot == 0 || !d.owned.Has(shard) {
+			continue
+		}
+		if l, ok := d.lease(now, slot); ok && l.filler == u.filler {
+			intents = d.announceLease(intents, shard, u.key, u.filler.id, l.until-now)
+		}
+	}
+	d.leases.unsaid = d.leases.unsaid[n:]
+	return intents
+}
+
 // announceLease adds to intents what the other home of key must know: filler has a
 // lease with left milliseconds to go.
 func (d *Directory) announceLease(
@@ -173,8 +204,10 @@ func (d *Directory) announceLease(
 		return intents
 	}
 	for i := range intents {
-		if m := &intents[i]; m.To == other && m.Filler == filler && m.Lease == left && len(m.Keys) < maxKeys {
-			m.Keys = append(m.Keys, key)
+		m := &intents[i]
+		alike := m.Lease < left+leaseSlack && left < m.Lease+leaseSlack
+		if m.To == other && m.Filler == filler && alike && len(m.Keys) < maxKeys {
+			m.Keys, m.Lease = append(m.Keys, key), min(m.Lease, left)
 			return intents
 		}
 	}

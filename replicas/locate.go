@@ -24,9 +24,15 @@ import (
 func (r *Runner) Locate(ctx context.Context, keys []shoal.Key, avoid []Avoid, offer *Offer) []Answer {
 	answers := r.search(ctx, keys, avoid, offer, false)
 	r.counts.lookups.Add(int64(len(keys)))
-	for i := range answers {
-		if answers[i].Kind == Fill && answers[i].Lease == 0 {
+	for i, a := range answers {
+		switch {
+		case a.Kind != Fill:
+		case a.Lease == 0:
 			r.counts.failOpen.Add(1)
+		default:
+			r.mu.Lock()
+			r.core.Leased(keys[i])
+			r.mu.Unlock()
 		}
 	}
 	return answers
@@ -103,9 +109,7 @@ func (r *Runner) askOne(ctx context.Context, a Ask, avoid []Avoid, peek bool) []
 		r.counts.self.Add(int64(len(a.Keys)))
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		answers, out := r.core.Ask(r.now(), a, avoid, peek, make([]Answer, 0, len(a.Keys)))
-		r.post(out)
-		return answers
+		return r.core.Ask(r.now(), a, avoid, peek, make([]Answer, 0, len(a.Keys)))
 	}
 	m := a.message(avoid, peek)
 	reply, err := r.call(ctx, &m, r.cfg.HomeTimeout)

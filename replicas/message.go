@@ -179,6 +179,18 @@ type Message struct {
 	Results []Result // Stood: one per Order
 }
 
+// answers reports whether m can be the answer to a call with a message of type t. A Stand that
+// is there when the holder calls about others need not be a call of its own.
+func (m *Message) answers(t MessageType) bool {
+	switch m.Type {
+	case MsgAnswers, MsgAck, MsgRefused, MsgPage, MsgMet:
+		return true
+	case MsgStand:
+		return t == MsgResign || t == MsgStood
+	}
+	return false
+}
+
 // Rules are the settings of the pure half. A zero field means its default.
 type Rules struct {
 	// Lease is how long a filler has the word, in milliseconds. Default 30,000.
@@ -189,10 +201,17 @@ type Rules struct {
 	// WantAfter is how long a home waits for members to announce by themselves before it
 	// asks them, and before it asks again, in milliseconds. Default 2,000.
 	WantAfter Tick
-	// AddDelay and DropDelay are how long a "+key" and a "-key" wait for company, in
-	// milliseconds. Defaults 50 and 1,000. A reader may come for a new block at once,
-	// while an old one costs it one extra hop at most.
+	// AddDelay and DropDelay are how long a "+key" and a "-key" wait for company, and orders
+	// that end a resignation wait AddDelay as well, in milliseconds. Defaults 50 and 1,000. A
+	// reader may come for a new block at once, while an old one costs it one extra hop at most.
 	AddDelay, DropDelay Tick
+	// SlowDelay is how long what nobody waits for waits: other orders, and a "+key" of which
+	// the home names the holder already, as it had the lease; in milliseconds. Default five
+	// times AddDelay.
+	SlowDelay Tick
+	// IntentAfter is how long the other home is not told of a lease, in milliseconds: most
+	// blocks are filled before, and told of by their holder. Default ten times AddDelay.
+	IntentAfter Tick
 	// RetryAfter is how long a Batch waits for its Ack before it is sent again; it doubles
 	// up to eight times that, in milliseconds. Default 1,000.
 	RetryAfter Tick
@@ -248,6 +267,8 @@ func (r Rules) withDefaults() Rules {
 	def(&r.WantAfter, 2_000)
 	def(&r.AddDelay, 50)
 	def(&r.DropDelay, 1_000)
+	def(&r.SlowDelay, 5*r.AddDelay)
+	def(&r.IntentAfter, 10*r.AddDelay)
 	def(&r.RetryAfter, 1_000)
 	def(&r.Refresh, 300_000)
 	def(&r.Meet, 10_000)

@@ -13,8 +13,7 @@ type orderStream struct {
 	queue []Order
 	at    map[shoal.Key]int // of the order that waits: cut + its index into queue
 	cut   int               // how many orders were ever cut off the queue
-	since Tick              // when the oldest of queue came
-	quick bool              // one of queue must not wait for company
+	due   Tick              // when what waits goes at the latest
 
 	inflight *Message
 	seq      uint64 // of the last Stand that was cut
@@ -22,12 +21,12 @@ type orderStream struct {
 	retry    Tick
 }
 
-// put queues o. It replaces an order for the same block that waits, but for its credit.
-func (s *orderStream) put(now Tick, o Order, quick bool) {
-	if len(s.queue) == 0 {
-		s.since, s.quick = now, false
+// put queues o, to go at due at the latest. It replaces an order for the same block that
+// waits, but for its credit.
+func (s *orderStream) put(due Tick, o Order) {
+	if len(s.queue) == 0 || due < s.due {
+		s.due = due
 	}
-	s.quick = s.quick || quick
 	if i, ok := s.at[o.Key]; ok {
 		waits := &s.queue[i-s.cut]
 		if waits.Credit != 0 && (o.Credit == 0 || waits.Credit < o.Credit) {
@@ -67,25 +66,17 @@ func (s *orderStream) keep(wanted func(shoal.Key) bool) {
 	s.queue = rest
 }
 
-// order queues o for p. The first block of a batch that must not wait makes it go at the
-// end of the step.
+// order queues o for p. It waits for company, not for long when it is quick.
 func (d *Directory) order(p *member, o Order, quick bool) {
 	d.counts.Orders++
-	p.orders.put(d.now, o, quick)
-	if quick && !p.hurry {
-		p.hurry = true
-		d.hurried = append(d.hurried, p)
+	delay := d.rules.SlowDelay
+	switch {
+	case p.id == d.self:
+		delay = 0
+	case quick:
+		delay = d.rules.AddDelay
 	}
-}
-
-// rush appends to out what must not wait.
-func (d *Directory) rush(out []Message) []Message {
-	for _, p := range d.hurried {
-		p.hurry = false
-		out = d.flushOrders(p, out)
-	}
-	d.hurried = d.hurried[:0]
-	return out
+	p.orders.put(d.now+delay, o)
 }
 
 // flushOrders appends to out the Stand that p should be sent now, if any.
@@ -101,7 +92,7 @@ func (d *Directory) flushOrders(p *member, out []Message) []Message {
 		s.sentAt, s.retry = now, min(2*s.retry, 8*d.rules.RetryAfter)
 		return append(out, *s.inflight)
 	}
-	if len(s.queue) == 0 || !s.quick && len(s.queue) < d.rules.BatchChanges && now < s.since+d.rules.AddDelay {
+	if len(s.queue) == 0 || len(s.queue) < d.rules.BatchChanges && now < s.due {
 		return out
 	}
 	d.orderSeq++
@@ -109,7 +100,7 @@ func (d *Directory) flushOrders(p *member, out []Message) []Message {
 		Type: MsgStand, From: d.self, To: p.id, View: d.table.view,
 		Boot: d.boot, ToBoot: p.boot, Seq: d.orderSeq, Orders: s.next(d.rules.BatchChanges),
 	}
-	s.inflight, s.seq, s.sentAt, s.retry, s.since = &m, m.Seq, now, d.rules.RetryAfter, now
+	s.inflight, s.seq, s.sentAt, s.retry, s.due = &m, m.Seq, now, d.rules.RetryAfter, now
 	return append(out, m)
 }
 
@@ -145,7 +136,7 @@ func (d *Directory) stood(m Message) []Message {
 			d.unsettled(p, o.Key)
 		}
 	}
-	return d.flushOrders(p, d.rush(nil))
+	return d.flushOrders(p, nil)
 }
 
 // orderFailed takes in that the call with Stand m failed: it is tried again soon.

@@ -126,6 +126,9 @@ func (r *Runner) send(ctx context.Context, to shoal.NodeID, box *outbox) {
 		r.post(r.core.Step(r.now(), reply))
 		r.mu.Unlock()
 		r.signal(r.moved)
+		if reply.Type == MsgStand {
+			r.signal(r.wake) // it has orders to carry out
+		}
 	}
 }
 

@@ -125,7 +125,7 @@ func TestLookupNamesPlace(t *testing.T) {
 		{Ask{Keys: key, Offer: &Offer{SizeBytes: 1}}, true, ""},
 		{Ask{Keys: key, Offer: &Offer{SizeBytes: 1}}, false, "n2"},
 	} {
-		answers, _ := c.Ask(20_000, w.ask, nil, w.peek, nil)
+		answers := c.Ask(20_000, w.ask, nil, w.peek, nil)
 		if got := answers[0].Place; got != w.want {
 			t.Errorf("Ask(offer %v, peek %v) names place %q, want %q", w.ask.Offer, w.peek, got, w.want)
 		}
@@ -207,7 +207,7 @@ func TestHolderChoice(t *testing.T) {
 		hold(id, keys...)
 	}
 	first := func(now Tick, from shoal.NodeID, key shoal.Key) shoal.NodeID {
-		answers, _ := d.Lookup(now, from, []shoal.Key{key}, nil, false, nil)
+		answers := d.Lookup(now, from, []shoal.Key{key}, nil, false, nil)
 		return answers[0].Nodes[0]
 	}
 	sent := make(map[shoal.NodeID]int)

@@ -36,13 +36,13 @@ type leaving struct {
 	resigned bool // it asked for that
 }
 
-// resign takes in that the sender would drop its replicas of keys. A home that cannot know
-// whether it is the only one, or does not know of the replica, stays silent: the holder
-// says it again.
-func (d *Directory) resign(m Message) {
+// resign takes in that the sender would drop its replicas of keys, and answers as far as it
+// can at once. A home that cannot know whether it is the only one, or does not know of the
+// replica, stays silent: the holder says it again.
+func (d *Directory) resign(m Message) []Message {
 	p := d.byID[m.From]
 	if p == nil || p.away || p.boot != m.Boot || m.ToBoot != d.boot || m.View != d.table.view {
-		return
+		return nil
 	}
 	p.version = max(p.version, m.Version)
 	for _, key := range m.Keys {
@@ -59,6 +59,10 @@ func (d *Directory) resign(m Message) {
 		mv.wait(p, m.Version, true)
 		d.review(key)
 	}
+	if s := &p.orders; len(s.queue) > 0 && s.due <= d.now+d.rules.AddDelay {
+		s.due = d.now // what must not wait makes the answer
+	}
+	return d.flushOrders(p, nil)
 }
 
 // review begins the next round of the move of key, if one is needed and none is going on.

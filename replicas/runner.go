@@ -213,11 +213,8 @@ func (r *Runner) handle(m Message) (Message, error) {
 	}
 	out := r.core.Step(r.now(), m)
 	reply := Message{Type: MsgDone}
-	if n := len(out) - 1; n >= 0 && out[n].To == m.From {
-		switch out[n].Type {
-		case MsgAnswers, MsgAck, MsgRefused, MsgPage, MsgMet:
-			reply, out = out[n], out[:n]
-		}
+	if n := len(out) - 1; n >= 0 && out[n].To == m.From && out[n].answers(m.Type) {
+		reply, out = out[n], out[:n]
 	}
 	r.post(out)
 	switch m.Type {

@@ -36,7 +36,7 @@ func TestRunnerFillsOnce(t *testing.T) {
 		for _, key := range keys {
 			net.hold("n1", key)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		for i, a := range net.run["n3"].Locate(t.Context(), keys, nil, nil) {
 			if a.Kind != Held || a.Nodes[0] != "n1" || a.Sum != sumFor(keys[i]) {
 				t.Errorf("Locate of %v = %v sum %d, want held n1 sum %d", keys[i], answerText(a), a.Sum, sumFor(keys[i]))
@@ -244,6 +244,7 @@ func TestRunnerLosesNothingInBurst(t *testing.T) {
 			id := []shoal.NodeID{"n1", "n3"}[i%2]
 			net.run[id].Locate(t.Context(), []shoal.Key{key}, nil, nil)
 		}
+		time.Sleep(600 * time.Millisecond)
 		net.hold("n1", keys[1200])
 		time.Sleep(100 * time.Millisecond)
 		r.mu.Lock()

@@ -15,10 +15,11 @@ func (a *Announcer) WantsScan(now Tick) bool {
 	if a.inScan || now < a.restTo || len(a.streams) == 0 {
 		return false
 	}
-	return now >= a.rescanAt || slices.ContainsFunc(a.streams, func(s *stream) bool { return s.due(now) })
+	return now >= a.rescanAt || slices.ContainsFunc(a.streams, func(s *stream) bool { return s.pushes(now) })
 }
 
-func (s *stream) due(now Tick) bool {
+// pushes reports whether s waits for a push that may begin.
+func (s *stream) pushes(now Tick) bool {
 	return s.pending != nil && s.active == nil && now >= s.fedUp
 }
 
@@ -32,7 +33,7 @@ func (a *Announcer) BeginScan(now Tick) {
 		a.digests.vague.Add(ShardOf(key))
 	}
 	for _, s := range a.streams {
-		if !s.due(now) {
+		if !s.pushes(now) {
 			continue
 		}
 		s.active, s.pending = s.pending, nil
@@ -142,7 +143,7 @@ func (a *Announcer) EndChecks(now Tick, checked []Change) {
 			if a.inScan {
 				a.digests.vague.Add(ShardOf(c.Key))
 			}
-			a.tell(now, c)
+			a.tell(now, c, false)
 		}
 	}
 	a.checking = false

@@ -346,7 +346,7 @@ func numbersBefore(before, t *Table) []uint16 {
 // the home knows now would be refused.
 func (a *Announcer) hurry(home shoal.NodeID) {
 	if s := a.byHome[home]; s != nil {
-		s.since = 0
+		s.due = 0
 	}
 }
 

@@ -327,7 +327,8 @@ func (d *Directory) Tick(now Tick) []Message {
 	d.retellSome()
 	d.lookAgain()
 
-	out := append(d.pullSome(now), d.refresh(now)...)
+	out := append(d.announceLeases(now), d.pullSome(now)...)
+	out = append(out, d.refresh(now)...)
 	if m, ok := d.meetOne(now); ok {
 		out = append(out, m)
 	}
@@ -340,7 +341,7 @@ func (d *Directory) Tick(now Tick) []Message {
 		}
 		out = d.flushOrders(p, out)
 	}
-	return d.rush(out)
+	return out
 }
 
 // ask returns the question whether p holds the keys readers stumbled over.

@@ -85,9 +85,7 @@ func (m *Mesh) ask(r *read) {
 func (m *Mesh) put(r *read, a replicas.Ask) {
 	n := r.node
 	if a.To == n.member.ID {
-		answers, out := n.core.Ask(m.now, a, r.avoid, false, nil)
-		m.send(out)
-		r.search.Answered(a, answers)
+		r.search.Answered(a, n.core.Ask(m.now, a, r.avoid, false, nil))
 		m.ask(r)
 		return
 	}
@@ -184,7 +182,9 @@ func (m *Mesh) wrong(r *read, id shoal.NodeID, why replicas.Reason) {
 // fill reads the UFS, renewing the lease in time.
 func (m *Mesh) fill(r *read, lease time.Duration) {
 	r.phase, r.leased = filling, lease > 0
-	if !r.leased {
+	if r.leased {
+		r.node.core.Leased(r.key)
+	} else {
 		m.stats.FailOpen++
 	}
 	for _, n := range m.nodes {
