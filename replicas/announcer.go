@@ -153,11 +153,11 @@ func (a *Announcer) gain(now Tick, before *Table) {
 	}
 }
 
-// Add tells the homes of key that the node holds it, and whether it is Fresh; leased says that
-// the node had the lease to fill it. Call it after the block has become visible.
-func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, fresh, leased bool) {
+// Add tells the homes of key that the node holds it; leased says that the node had the lease
+// to fill it. Call it after the block has become visible.
+func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, leased bool) {
 	a.digests.add(hashKey(key))
-	a.tell(now, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Fresh: fresh}, leased)
+	a.tell(now, key, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Gained: gainNumber(a.version + 1)}, leased)
 	a.version++
 }
 
@@ -166,14 +166,14 @@ func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, f
 func (a *Announcer) Drop(now Tick, key shoal.Key, idle Idle) {
 	_, told := a.news[key]
 	a.digests.drop(hashKey(key), told)
-	a.tell(now, Change{Key: key, Idle: idle}, false)
+	a.tell(now, key, drop(key, idle), false)
 }
 
-func (a *Announcer) tell(now Tick, c Change, leased bool) {
+func (a *Announcer) tell(now Tick, key shoal.Key, c Change, leased bool) {
 	if a.news != nil {
-		a.news[c.Key] = c.Held
+		a.news[key] = c.Held
 	}
-	home, backup := a.table.Homes(ShardOf(c.Key))
+	home, backup := a.table.Homes(ShardOf(key))
 	for _, id := range [2]shoal.NodeID{home, backup} {
 		if s := a.byHome[id]; s != nil {
 			a.enqueue(now, s, item{Change: c, news: true, leased: leased, at: now})

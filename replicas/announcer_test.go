@@ -23,7 +23,7 @@ func TestAnnouncerOverflow(t *testing.T) {
 	a.Step(101, Message{Type: MsgWant, From: "n2", Shards: some})
 	a.BeginScan(101)
 	for i := range uint32(17) {
-		a.Add(101, shoal.Key{Index: i}, 1, Limits{}, true, false)
+		a.Add(101, shoal.Key{Index: i}, 1, Limits{}, false)
 	}
 	a.EndScan(102)
 	again := toN2(t, a.Tick(5000))
@@ -39,9 +39,9 @@ func TestAnnouncerNewsOverrulesCheck(t *testing.T) {
 	a := NewAnnouncer("n1", Rules{})
 	a.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
 	key := shoal.Key{Index: 1}
-	a.Step(0, Message{Type: MsgCheck, From: "n2", Changes: []Change{{Key: key, Sum: 7}}})
+	a.Step(0, Message{Type: MsgCheck, From: "n2", Changes: []Change{{Key: key, Sum: 7, Held: true}}})
 	asked := a.TakeChecks()
-	a.Add(1, key, 7, Limits{}, true, false)
+	a.Add(1, key, 7, Limits{}, false)
 	a.EndChecks(2, asked) // Held is false: it was not there when the caller looked
 	m := toN2(t, a.Tick(1000))
 	if len(m.Changes) != 1 || !m.Changes[0].Held {

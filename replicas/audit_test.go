@@ -26,15 +26,15 @@ func TestDigestsDuringScan(t *testing.T) {
 	}{
 		{"nothing", func(*Announcer) {}, true, Digest{}},
 		{"fed", func(a *Announcer) { a.Feed(0, keys[0], 1, Limits{}); a.Feed(0, keys[1], 1, Limits{}) }, true, sum(keys[:2]...)},
-		{"added, then fed", func(a *Announcer) { a.Add(0, keys[0], 1, Limits{}, true, false); a.Feed(0, keys[0], 1, Limits{}) }, true, sum(keys[0])},
+		{"added, then fed", func(a *Announcer) { a.Add(0, keys[0], 1, Limits{}, false); a.Feed(0, keys[0], 1, Limits{}) }, true, sum(keys[0])},
 		{"added and dropped", func(a *Announcer) {
-			a.Add(0, keys[0], 1, Limits{}, true, false)
+			a.Add(0, keys[0], 1, Limits{}, false)
 			a.Drop(0, keys[0], 0)
 			a.Feed(0, keys[1], 1, Limits{})
 		}, true, sum(keys[1])},
 		{"dropped", func(a *Announcer) { a.Feed(0, keys[0], 1, Limits{}); a.Drop(0, keys[0], 0) }, false, Digest{}},
 		{"checked", func(a *Announcer) {
-			a.Step(0, Message{Type: MsgCheck, From: "n2", Changes: []Change{{Key: keys[0]}}})
+			a.Step(0, Message{Type: MsgCheck, From: "n2", Changes: []Change{{Key: keys[0], Held: true}}})
 			a.EndChecks(0, a.TakeChecks())
 		}, false, Digest{}},
 	} {

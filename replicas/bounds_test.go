@@ -34,7 +34,7 @@ func TestDirectoryBoundsHolders(t *testing.T) {
 		// Saying the same again, or that one has gone, is no addition.
 		d.Step(2, Message{Type: MsgBatch, From: "n2", Seq: 2, Changes: []Change{
 			{Key: shoal.Key{Index: 0}, Sum: 1, Held: true},
-			{Key: shoal.Key{Index: 1}},
+			drop(shoal.Key{Index: 1}, 0),
 			{Key: shoal.Key{Index: 1 << 30}, Sum: 1, Held: true},
 		}})
 		if n := d.Counts(); n.Entries != c.want || n.Refused != 10 {

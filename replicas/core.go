@@ -99,7 +99,7 @@ func (c *Core) Leased(key shoal.Key) { c.leased[key] = struct{}{} }
 func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) []Message {
 	_, leased := c.leased[key]
 	delete(c.leased, key)
-	c.Announcer.Add(now, key, sum, limits, !c.Standings.knows(key), leased)
+	c.Announcer.Add(now, key, sum, limits, leased)
 	c.Standings.gained(key)
 	return c.settle(now)
 }

@@ -376,7 +376,7 @@ func (d *Directory) check(now Tick, p *member, slot uint32) {
 	if len(p.checks) == 0 {
 		p.checkAt = now
 	}
-	p.checks = append(p.checks, Change{Key: e.key, Sum: e.sum})
+	p.checks = append(p.checks, Change{Key: e.key, Sum: e.sum, Held: true})
 }
 
 // reply returns an empty answer of type t to m.

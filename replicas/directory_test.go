@@ -345,13 +345,15 @@ func (m *mesh) key(word string) shoal.Key {
 	return key
 }
 
-func (m *mesh) name(key shoal.Key) string {
+func (m *mesh) name(key shoal.Key) string { return m.nameOf(hashKey(key)) }
+
+func (m *mesh) nameOf(hash uint64) string {
 	for w, k := range m.keys {
-		if k == key {
+		if hashKey(k) == hash {
 			return w
 		}
 	}
-	return key.String()
+	return fmt.Sprintf("%016x", hash)
 }
 
 func (m *mesh) text(o Message) string {
@@ -372,6 +374,9 @@ func (m *mesh) text(o Message) string {
 	for _, key := range o.Keys {
 		fmt.Fprintf(&b, " %s", m.name(key))
 	}
+	for _, r := range o.Resigned {
+		fmt.Fprintf(&b, " %s", m.nameOf(r.Hash))
+	}
 	b.WriteString(m.orderText(o))
 	for _, c := range o.Changes {
 		sign := "-"
@@ -381,7 +386,7 @@ func (m *mesh) text(o Message) string {
 		if o.Type == MsgCheck {
 			sign = "?"
 		}
-		fmt.Fprintf(&b, " %s%s", sign, m.name(c.Key))
+		fmt.Fprintf(&b, " %s%s", sign, m.nameOf(c.hash()))
 	}
 	if o.Filler != "" {
 		fmt.Fprintf(&b, " filler=%s lease=%d", o.Filler, o.Lease)

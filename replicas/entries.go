@@ -64,6 +64,18 @@ func (t *entries) find(key shoal.Key, hash uint64) uint32 {
 	return 0
 }
 
+// findHeld returns the slot of the key with this hash of which member number n is a holder, 0
+// when there is none.
+func (t *entries) findHeld(hash uint64, n uint16) uint32 {
+	var few [16]uint16
+	for slot := t.heads[t.bucket(hash)]; slot != 0; slot = t.at(slot).next {
+		if hashKey(t.at(slot).key) == hash && slices.Contains(t.holders(slot, few[:0]), n) {
+			return slot
+		}
+	}
+	return 0
+}
+
 // put returns the slot of key, which is made when there is none.
 func (t *entries) put(key shoal.Key, hash uint64) uint32 {
 	if slot := t.find(key, hash); slot != 0 {

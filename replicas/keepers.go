@@ -100,7 +100,7 @@ func (d *Directory) differ(slot uint32, was []told) {
 		if is.keeper {
 			d.keep(e.key, is.p, is.class, false)
 		} else {
-			d.moveOf(e.key).wait(is.p, is.p.version, false)
+			d.moveOf(e.key).wait(leaving{p: is.p, basis: is.p.version})
 		}
 	}
 	switch k := e.keepers(); {
@@ -128,7 +128,7 @@ func (d *Directory) retell(slot uint32) {
 
 // keep orders p to be a keeper of key.
 func (d *Directory) keep(key shoal.Key, p *member, class shoal.Class, quick bool) {
-	d.order(p, Order{Key: key, Standing: shoal.Standing{Class: class, Keeper: true}}, quick)
+	d.order(p, Order{Key: key, Standing: shoal.Standing{Class: class, Keeper: true}, Basis: p.version}, quick)
 }
 
 // credit tells a keeper of slot that a replica which had not been read for idle has gone.
@@ -137,7 +137,8 @@ func (d *Directory) credit(slot uint32, idle Idle) {
 	for _, t := range d.standings(slot, few[:0]) {
 		if t.keeper && idle != 0 {
 			d.order(t.p, Order{
-				Key: d.entries.at(slot).key, Credit: idle, Standing: shoal.Standing{Class: t.class, Keeper: true},
+				Key: d.entries.at(slot).key, Credit: idle,
+				Standing: shoal.Standing{Class: t.class, Keeper: true}, Basis: t.p.version,
 			}, false)
 			return
 		}

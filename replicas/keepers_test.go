@@ -166,7 +166,7 @@ func TestStandingsAlone(t *testing.T) {
 		t.Errorf("Resign = %+v, want no messages", out)
 	}
 	orders := c.TakeOrders()
-	want := Order{Key: key, Standing: shoal.Standing{Class: shoal.Last}, Basis: 1}
+	want := Order{Key: key, Number: 1, Standing: shoal.Standing{Class: shoal.Last}, Basis: 1}
 	if len(orders) != 1 || orders[0] != want {
 		t.Fatalf("TakeOrders() = %+v, want %+v", orders, want)
 	}

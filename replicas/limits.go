@@ -54,13 +54,16 @@ func (i Idle) Duration() time.Duration {
 // An Order tells a holder what its replica of a block is worth (policy.md §2.4).
 type Order struct {
 	Key shoal.Key
+	// Number, unless it is zero, names the block in place of Key: it is that of a Change or a
+	// Resignation of the holder.
+	Number uint64
 	// Standing.Keeper says that the holder must not drop its replica alone from now on;
-	// otherwise it may, unless it has gained the block, or been told to keep it, since
-	// its Version was Basis.
+	// otherwise it may, unless it has been told to keep it since its Version was Basis. No
+	// order is for a replica that the holder has gained since then.
 	Standing shoal.Standing
-	Basis    uint64 // of an order that takes the word of keeper away
-	Credit   Idle   // how long another replica that has gone had not been read
-	Held     bool   // set by whoever carries it out: the block is here. It does not travel
+	Basis    uint64
+	Credit   Idle // how long another replica that has gone had not been read
+	Held     bool // set by whoever carries it out: the block is here. It does not travel
 }
 
 // A Result says what became of an Order.

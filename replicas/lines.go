@@ -2,6 +2,7 @@ package replicas
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/shoal-mesh/shoal"
 )
@@ -10,8 +11,12 @@ import (
 // byte of flags, of which the first two say how much of the key is that of the line before:
 // the file, and the index but for being the next one. So the blocks of a large file cost
 // 1 byte each, a block of another file 17 or more (policy.md §2.2 reckons with 12 for a
-// delta, all told). A key is never shortened: two blocks that were taken for one would make
-// a home believe that the last replica of one of them has gone, or is not the last.
+// delta, all told). What a holder has told, by a number, it can be told by that number. What
+// it tells of blocks that its home knows it to hold is told by the hash of the key alone: if
+// two of them had the same, the home would take one for the other, and forget a replica that
+// is there, or ask for another keeper of a block that needs none; but nobody would drop what
+// it must not. Orders that name no number have whole keys, as a holder must never take a
+// block for another.
 const (
 	lineSameFile  = 1 << 0
 	lineNextIndex = 1 << 1
@@ -20,11 +25,13 @@ const (
 	changeLimits = 1 << 3 // Limits follow, else they are those of the line before
 	changeIdle   = 1 << 4
 	changeSum    = 1 << 5
-	changeFresh  = 1 << 6
+	changeGained = 1 << 6
 
 	orderKeeper     = 1 << 2
 	orderClassShift = 3 // 2 bits
 	orderCredit     = 1 << 5
+	orderNumbered   = 1 << 6 // no key, but the number of a gain
+	orderResigned   = 1 << 7 // and not that of a gain, but of a resignation
 )
 
 // lineWriter appends lines to b.
@@ -57,30 +64,30 @@ func (w *lineWriter) line(flags byte, key shoal.Key) {
 func appendChanges(b []byte, changes []Change) []byte {
 	w := lineWriter{b: binary.AppendUvarint(b, uint64(len(changes)))}
 	var limits Limits
+	var gained uint64
 	for _, c := range changes {
-		var flags byte
-		if c.Held {
-			flags |= changeHeld
+		if !c.Held {
+			w.drop(c)
+			continue
 		}
-		if c.Fresh {
-			flags |= changeFresh
+		flags := byte(changeHeld)
+		if c.Gained != 0 {
+			flags |= changeGained
 		}
 		if c.Limits != limits {
 			flags |= changeLimits
-		}
-		if c.Idle != 0 {
-			flags |= changeIdle
 		}
 		if c.Sum != 0 {
 			flags |= changeSum
 		}
 		w.line(flags, c.Key)
+		if c.Gained != 0 {
+			w.b = binary.AppendUvarint(w.b, c.Gained-gained) // they ascend
+			gained = c.Gained
+		}
 		if c.Limits != limits {
 			limits = c.Limits
 			w.b = append(w.b, limits.Min, limits.Max)
-		}
-		if c.Idle != 0 {
-			w.b = append(w.b, byte(c.Idle))
 		}
 		if c.Sum != 0 {
 			w.b = binary.BigEndian.AppendUint32(w.b, uint32(c.Sum))
@@ -89,17 +96,32 @@ func appendChanges(b []byte, changes []Change) []byte {
 	return w.b
 }
 
-func appendLines(b []byte, keys []shoal.Key) []byte {
-	w := lineWriter{b: binary.AppendUvarint(b, uint64(len(keys)))}
-	for _, key := range keys {
-		w.line(0, key)
+func (w *lineWriter) drop(c Change) {
+	var flags byte
+	if c.Idle != 0 {
+		flags |= changeIdle
 	}
-	return w.b
+	w.b = binary.BigEndian.AppendUint64(append(w.b, flags), c.Hash)
+	if c.Idle != 0 {
+		w.b = append(w.b, byte(c.Idle))
+	}
+}
+
+func appendResigned(b []byte, resigned []Resignation) []byte {
+	b = binary.AppendUvarint(b, uint64(len(resigned)))
+	var number uint64
+	for _, r := range resigned {
+		b = binary.BigEndian.AppendUint64(b, r.Hash)
+		b = binary.AppendUvarint(b, r.Number-number) // they ascend
+		number = r.Number
+	}
+	return b
 }
 
 func appendOrders(b []byte, orders []Order) []byte {
 	w := lineWriter{b: binary.AppendUvarint(b, uint64(len(orders)))}
 	var basis uint64
+	var numbers [2]uint64 // the last of gains and the last of resignations
 	for _, o := range orders {
 		flags := byte(o.Standing.Class&3) << orderClassShift
 		if o.Standing.Keeper {
@@ -108,24 +130,34 @@ func appendOrders(b []byte, orders []Order) []byte {
 		if o.Credit != 0 {
 			flags |= orderCredit
 		}
-		w.line(flags, o.Key)
+		if o.Number == 0 {
+			w.line(flags, o.Key)
+		} else {
+			last := &numbers[o.Number&1]
+			w.b = append(w.b, flags|orderNumbered|byte(o.Number&1)*orderResigned)
+			w.b = binary.AppendVarint(w.b, int64(o.Number>>1-*last))
+			*last = o.Number >> 1
+		}
 		if o.Credit != 0 {
 			w.b = append(w.b, byte(o.Credit))
 		}
-		if !o.Standing.Keeper {
-			w.b = binary.AppendVarint(w.b, int64(o.Basis-basis)) // they are close to one another
-			basis = o.Basis
-		}
+		w.b = binary.AppendVarint(w.b, int64(o.Basis-basis)) // they are close to one another
+		basis = o.Basis
 	}
 	return w.b
 }
 
+// appendResults writes how many there are, and those that are not Obeyed: few.
 func appendResults(b []byte, results []Result) []byte {
 	b = binary.AppendUvarint(b, uint64(len(results)))
-	for _, r := range results {
-		b = append(b, byte(r))
+	last := 0
+	for i, r := range results {
+		if r != Obeyed {
+			b = append(binary.AppendUvarint(b, uint64(1+i-last)), byte(r))
+			last = i + 1
+		}
 	}
-	return b
+	return binary.AppendUvarint(b, 0)
 }
 
 // lineReader takes lines off a reader.
@@ -134,9 +166,9 @@ type lineReader struct {
 	last shoal.Key
 }
 
-// line returns the flags and the key of the next line.
-func (r *lineReader) line() (flags byte, key shoal.Key) {
-	flags, key = r.byte(), r.last
+// key returns the key of the line that begins with flags.
+func (r *lineReader) key(flags byte) shoal.Key {
+	key := r.last
 	if flags&lineSameFile == 0 {
 		copy(key.File[:], r.take(len(key.File)))
 	}
@@ -144,7 +176,7 @@ func (r *lineReader) line() (flags byte, key shoal.Key) {
 		key.Index = uint32(r.uvarint(1<<32 - 1))
 	}
 	r.last = key
-	return flags, key
+	return key
 }
 
 func (r *reader) changes() []Change {
@@ -155,34 +187,45 @@ func (r *reader) changes() []Change {
 	lines := lineReader{reader: r}
 	changes := make([]Change, n)
 	var limits Limits
+	var gained uint64
 	for i := range changes {
-		flags, key := lines.line()
+		c := &changes[i]
+		flags := r.byte()
+		if c.Held = flags&changeHeld != 0; !c.Held {
+			c.Hash = r.uint64()
+			if flags&changeIdle != 0 {
+				c.Idle = Idle(r.byte())
+			}
+			continue
+		}
+		c.Key = lines.key(flags)
+		if flags&changeGained != 0 {
+			gained += r.uvarint(math.MaxUint64)
+			c.Gained = gained
+		}
 		if flags&changeLimits != 0 {
 			limits = Limits{Min: r.byte(), Max: r.byte()}
 		}
-		c := Change{Key: key, Held: flags&changeHeld != 0, Limits: limits, Fresh: flags&changeFresh != 0}
-		if flags&changeIdle != 0 {
-			c.Idle = Idle(r.byte())
-		}
-		if flags&changeSum != 0 {
+		if c.Limits = limits; flags&changeSum != 0 {
 			c.Sum = shoal.Sum(r.uint32())
 		}
-		changes[i] = c
 	}
 	return changes
 }
 
-func (r *reader) lines() []shoal.Key {
-	n := r.list(maxKeys, 1)
+func (r *reader) resigned() []Resignation {
+	n := r.list(maxKeys, 9)
 	if n == 0 {
 		return nil
 	}
-	lines := lineReader{reader: r}
-	keys := make([]shoal.Key, n)
-	for i := range keys {
-		_, keys[i] = lines.line()
+	resigned := make([]Resignation, n)
+	var number uint64
+	for i := range resigned {
+		hash := r.uint64()
+		number += r.uvarint(math.MaxUint64)
+		resigned[i] = Resignation{hash, number}
 	}
-	return keys
+	return resigned
 }
 
 func (r *reader) orders() []Order {
@@ -193,32 +236,48 @@ func (r *reader) orders() []Order {
 	lines := lineReader{reader: r}
 	orders := make([]Order, n)
 	var basis uint64
+	var numbers [2]uint64
 	for i := range orders {
-		flags, key := lines.line()
-		o := Order{Key: key, Standing: shoal.Standing{
+		o := &orders[i]
+		flags := r.byte()
+		o.Standing = shoal.Standing{
 			Class: shoal.Class(flags >> orderClassShift & 3), Keeper: flags&orderKeeper != 0,
-		}}
+		}
+		if flags&orderNumbered == 0 {
+			o.Key = lines.key(flags)
+		} else {
+			kind := flags >> 7
+			numbers[kind] += uint64(r.varint())
+			o.Number = numbers[kind]<<1 | uint64(kind)
+			r.bad = r.bad || o.Number == 0
+		}
 		if flags&orderCredit != 0 {
 			o.Credit = Idle(r.byte())
 		}
-		if !o.Standing.Keeper {
-			basis += uint64(r.varint())
-			o.Basis = basis
-		}
-		orders[i] = o
+		basis += uint64(r.varint())
+		o.Basis = basis
 	}
 	return orders
 }
 
 func (r *reader) results() []Result {
-	n := r.list(maxChanges, 1)
+	n := int(r.uvarint(maxChanges))
+	results := make([]Result, n)
+	at := 0
+	for !r.bad {
+		skip := int(r.uvarint(maxChanges))
+		if skip == 0 {
+			break
+		}
+		if at += skip; at > n {
+			r.bad = true
+			break
+		}
+		results[at-1] = Result(r.byte())
+		r.bad = r.bad || results[at-1] >= outcomes || results[at-1] == Obeyed
+	}
 	if n == 0 {
 		return nil
-	}
-	results := make([]Result, n)
-	for i := range results {
-		results[i] = Result(r.byte())
-		r.bad = r.bad || results[i] >= outcomes
 	}
 	return results
 }

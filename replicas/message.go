@@ -75,12 +75,34 @@ type Avoid struct {
 
 // A Change is one line of a Batch: what its sender has from now on, or has no more.
 type Change struct {
+	Held bool // "+key" or "-key"
+
+	// Of a block that is held.
 	Key    shoal.Key
-	Sum    shoal.Sum // of a block that is held
-	Limits Limits    // of a block that is held
-	Idle   Idle      // of a block that is dropped
-	Held   bool      // "+key" or "-key"
-	Fresh  bool      // of a "+key": the block is new there, and no order for it on its way
+	Sum    shoal.Sum
+	Limits Limits
+	Gained uint64 // the number of this gain, if it is news: by it an order may name the block
+
+	// Of a block that is dropped.
+	Hash uint64 // of its key: the home knows which it is among those the sender holds
+	Idle Idle
+}
+
+// hash returns the hash of the key of the block.
+func (c Change) hash() uint64 {
+	if c.Held {
+		return hashKey(c.Key)
+	}
+	return c.Hash
+}
+
+// drop returns the "-key" of key.
+func drop(key shoal.Key, idle Idle) Change { return Change{Hash: hashKey(key), Idle: idle} }
+
+// A Resignation says that a holder would drop its replica of a block.
+type Resignation struct {
+	Hash   uint64 // of the key of the block
+	Number uint64 // by it an order may name the block
 }
 
 // A MessageType says what a Message is.
@@ -101,7 +123,7 @@ const (
 	MsgWant                           // home to holder: announce what you hold of Shards
 	MsgCheck                          // home to holder: say again whether you hold the Changes' keys
 	MsgDone                           // the empty answer of a call that has none
-	MsgResign                         // holder to home: I would drop Keys; let somebody else be keeper
+	MsgResign                         // holder to home: I would drop Resigned; let somebody else be keeper
 	MsgStand                          // home to holder: number Seq of its stream of Orders
 	MsgStood                          // holder to home: the Orders of Stand Seq are carried out
 )
@@ -174,9 +196,10 @@ type Message struct {
 	End       bool // Batch: the push is complete
 	// Version counts what the sender has gained and been told to keep: see Standings. A
 	// Batch, a Resign and a Stood have it.
-	Version uint64
-	Orders  []Order  // Stand
-	Results []Result // Stood: one per Order
+	Version  uint64
+	Resigned []Resignation // Resign
+	Orders   []Order       // Stand
+	Results  []Result      // Stood: one per Order
 }
 
 // answers reports whether m can be the answer to a call with a message of type t. A Stand that

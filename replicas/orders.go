@@ -130,6 +130,10 @@ func (d *Directory) stood(m Message) []Message {
 			d.notThere(p, o.Key, told > m.Version)
 		case Stale:
 			d.counts.StaleOrders++
+			if o.Standing.Keeper { // it has another replica than the one that was meant
+				d.unsettled(p, o.Key)
+				continue
+			}
 			d.refused(p, o.Key, m.Version)
 			d.answered(p, o.Key, m.Seq)
 		case NotHome:

@@ -71,17 +71,17 @@ func (b *outbox) merge(m Message) bool {
 	return false
 }
 
-// mergeResign adds the keys of Resign m to one that waits: the store resigns from many
+// mergeResign adds what is in Resign m to one that waits: the store resigns from many
 // blocks one after the other. The older version stays, which at worst is refused.
 func (b *outbox) mergeResign(m Message) bool {
 	i := slices.IndexFunc(b.queue, func(q Message) bool {
 		return q.Type == MsgResign && q.View == m.View && q.Boot == m.Boot && q.ToBoot == m.ToBoot &&
-			len(q.Keys)+len(m.Keys) <= maxKeys
+			len(q.Resigned)+len(m.Resigned) <= maxKeys
 	})
 	if i < 0 {
 		return false
 	}
-	b.queue[i].Keys = append(b.queue[i].Keys, m.Keys...)
+	b.queue[i].Resigned = append(b.queue[i].Resigned, m.Resigned...)
 	return true
 }
 

@@ -33,7 +33,8 @@ type leaving struct {
 	p        *member
 	boot     uint64
 	basis    uint64
-	resigned bool // it asked for that
+	number   uint64 // by which it knows the block; 0 when that is not known
+	resigned bool   // it asked for that
 }
 
 // resign takes in that the sender would drop its replicas of keys, and answers as far as it
@@ -45,18 +46,19 @@ func (d *Directory) resign(m Message) []Message {
 		return nil
 	}
 	p.version = max(p.version, m.Version)
-	for _, key := range m.Keys {
-		hash := hashKey(key)
-		if !d.arranges(uint16(hash)) || !d.holds(p, key, hash) {
+	for _, r := range m.Resigned {
+		slot := d.entries.findHeld(r.Hash, p.number)
+		if slot == 0 || !d.arranges(uint16(r.Hash)) {
 			continue
 		}
 		d.counts.Resigned++
+		key := d.entries.at(slot).key
 		mv := d.moveOf(key)
 		if i := slices.IndexFunc(mv.clears, func(l leaving) bool { return l.p == p }); i >= 0 {
-			mv.clears[i].resigned = true
+			mv.clears[i].resigned, mv.clears[i].number = true, r.Number
 			continue
 		}
-		mv.wait(p, m.Version, true)
+		mv.wait(leaving{p: p, basis: m.Version, number: r.Number, resigned: true})
 		d.review(key)
 	}
 	if s := &p.orders; len(s.queue) > 0 && s.due <= d.now+d.rules.AddDelay {
@@ -223,14 +225,13 @@ func (d *Directory) conclude(key shoal.Key, mv *move) {
 			if !is.p.away {
 				mv.asked = append(mv.asked, asked{is.p, is.p.orders.seq})
 			}
-			d.order(is.p, Order{
-				Key: key, Basis: mv.clears[i].basis, Standing: shoal.Standing{Class: is.class},
-			}, mv.clears[i].resigned)
-			if mv.clears[i].resigned {
+			l := mv.clears[i]
+			d.order(l.p, l.order(key, is.class), l.resigned)
+			if l.resigned {
 				d.counts.Moved++
 			}
 		case !slices.ContainsFunc(was, is.same):
-			mv.wait(is.p, is.p.version, false) // another place in the order
+			mv.wait(leaving{p: is.p, basis: is.p.version}) // another place in the order
 		}
 	}
 	mv.chosen, mv.worth, mv.clears = nil, nil, nil
@@ -262,7 +263,7 @@ func (d *Directory) letGo(slot uint32, mv *move) {
 	for _, l := range mv.waits {
 		if l.resigned && d.complete(slot, l.p) {
 			e.setKeepers(0)
-			d.order(l.p, Order{Key: e.key, Basis: l.basis, Standing: shoal.Standing{Class: shoal.Last}}, true)
+			d.order(l.p, l.order(e.key, shoal.Last), true)
 			d.counts.LastResigned++
 		}
 	}
@@ -336,7 +337,7 @@ func (d *Directory) refused(p *member, key shoal.Key, version uint64) {
 	var few [8]told
 	for _, t := range d.standings(slot, few[:0]) {
 		if t.p == p && !t.keeper {
-			d.moveOf(key).wait(p, version, false)
+			d.moveOf(key).wait(leaving{p: p, basis: version})
 			d.review(key)
 		}
 	}
@@ -352,25 +353,43 @@ func (d *Directory) moveOf(key shoal.Key) *move {
 	return mv
 }
 
-// wait adds p to those whom the next round tells that they are no keepers.
-func (mv *move) wait(p *member, basis uint64, resigned bool) {
+// wait adds l to those whom the next round tells that they are no keepers.
+func (mv *move) wait(l leaving) {
+	l.boot = l.p.boot
 	for i := range mv.waits {
-		if l := &mv.waits[i]; l.p == p {
-			l.basis, l.resigned = max(l.basis, basis), l.resigned || resigned
+		if was := &mv.waits[i]; was.p == l.p {
+			was.basis, was.resigned = max(was.basis, l.basis), was.resigned || l.resigned
+			if l.number != 0 {
+				was.number = l.number
+			}
 			return
 		}
 	}
-	mv.waits = append(mv.waits, leaving{p: p, boot: p.boot, basis: basis, resigned: resigned})
+	mv.waits = append(mv.waits, l)
+}
+
+// name takes in that p knows the block by number.
+func (mv *move) name(p *member, number uint64) {
+	for _, all := range [][]leaving{mv.waits, mv.clears} {
+		if i := slices.IndexFunc(all, func(l leaving) bool { return l.p == p }); i >= 0 {
+			all[i].number = number
+		}
+	}
+}
+
+// order returns the order that its replica of key is of this class, and it no keeper.
+func (l leaving) order(key shoal.Key, class shoal.Class) Order {
+	return Order{Key: key, Number: l.number, Basis: l.basis, Standing: shoal.Standing{Class: class}}
 }
 
 // abort gives up the round that is going on; another one will do what it was for, and undo
 // what it has done: those it chose may have become keepers.
 func (mv *move) abort() {
 	for _, p := range mv.chosen {
-		mv.wait(p, p.version, false)
+		mv.wait(leaving{p: p, basis: p.version})
 	}
 	for _, l := range mv.clears {
-		mv.wait(l.p, l.basis, l.resigned)
+		mv.wait(l)
 	}
 	mv.asked, mv.chosen, mv.worth, mv.clears = nil, nil, nil, nil
 }

@@ -132,6 +132,9 @@ func (a *Announcer) TakeChecks() []Change {
 	a.watch()
 	asked := a.asked
 	a.asked = nil
+	for i := range asked {
+		asked[i].Held = false
+	}
 	return asked
 }
 
@@ -143,7 +146,11 @@ func (a *Announcer) EndChecks(now Tick, checked []Change) {
 			if a.inScan {
 				a.digests.vague.Add(ShardOf(c.Key))
 			}
-			a.tell(now, c, false)
+			key := c.Key
+			if !c.Held {
+				c = drop(key, 0)
+			}
+			a.tell(now, key, c, false)
 		}
 	}
 	a.checking = false

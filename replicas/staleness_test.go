@@ -50,7 +50,7 @@ func TestStalenessForgets(t *testing.T) {
 func TestAnnouncerStaleness(t *testing.T) {
 	a := NewAnnouncer("n1", Rules{})
 	a.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
-	a.Add(0, shoal.Key{Index: 1}, 7, Limits{}, true, false)
+	a.Add(0, shoal.Key{Index: 1}, 7, Limits{}, false)
 	for _, m := range a.Tick(50) {
 		if m.To == "n1" { // it tells itself at once
 			a.Step(50, Message{Type: MsgAck, From: "n1", Seq: m.Seq})

@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/shoal-mesh/shoal"
@@ -24,9 +25,9 @@ type Standings struct {
 	boot      uint64
 	announcer *Announcer // has the version
 
-	kept  map[shoal.Key]event // what last happened to a block: gained, kept or dropped
-	log   []keptAt            // the same in order, with what has been superseded
-	floor uint64              // what kept has forgotten happened at this version or before
+	kept  map[shoal.Key]happened
+	log   []keptAt // the same in order, with what has been superseded
+	floor uint64   // what kept has forgotten happened at this version or before
 
 	served map[shoal.NodeID]*served // by home
 	inbox  []Message                // Stands not yet carried out
@@ -34,23 +35,36 @@ type Standings struct {
 	busy   bool                     // the same
 
 	resigned map[shoal.Key]Tick // outstanding: when to say it again
+	said     []shoal.Key        // the latest that were said, outstanding or not
+	saidFrom uint64             // how many before those of said
 	fresh    []shoal.Key        // not yet said
 	early    []shoal.Key        // would be refused if said now: see flush
-	repeats  []resignation      // said; soonest first
+	repeats  []repeat           // said; soonest first
 
 	moved [Shards]uint32 // index into moves: when the shard got its home; 0: the node is alone from the start
 	moves []Tick
 }
 
-// event is the version as of which a block was gained or the node told to keep it, times
-// two; and one more when the node has gained it since its boot.
+// happened is what the node remembers of one block.
+type happened struct {
+	last   event
+	gained uint64 // version as of which the node has gained it; 0: not since its boot
+}
+
+// event is what happened as of a version, and to what that has brought it: a drop is no step.
 type event uint64
 
-func (e event) version() uint64 { return uint64(e >> 1) }
+const (
+	evDropped event = iota
+	evGained
+	evKept
+)
 
-func (e event) gained() bool { return e&1 != 0 }
+func (e event) version() uint64 { return uint64(e >> 2) }
 
-// keptAt is one event that kept remembers.
+func (e event) kind() event { return e & 3 }
+
+// keptAt is an event and the block to which it happened.
 type keptAt struct {
 	key shoal.Key
 	event
@@ -68,7 +82,7 @@ type taking struct {
 	open  []int // per order that was taken: index into reply.Results
 }
 
-type resignation struct {
+type repeat struct {
 	key shoal.Key
 	at  Tick
 }
@@ -78,7 +92,7 @@ type resignation struct {
 func NewStandings(self shoal.NodeID, rules Rules, a *Announcer) *Standings {
 	return &Standings{
 		self: self, rules: rules.withDefaults(), table: NewTable(nil), announcer: a,
-		kept: make(map[shoal.Key]event), served: make(map[shoal.NodeID]*served),
+		kept: make(map[shoal.Key]happened), served: make(map[shoal.NodeID]*served),
 		resigned: make(map[shoal.Key]Tick), moves: make([]Tick, 1),
 	}
 }
@@ -112,32 +126,34 @@ func (s *Standings) SetTable(now Tick, t *Table) {
 }
 
 // gained takes in that the node holds key from now on, as a keeper, and has announced it.
-func (s *Standings) gained(key shoal.Key) { s.note(key, 1) }
+func (s *Standings) gained(key shoal.Key) { s.note(key, evGained) }
 
 // dropped takes in that the node holds key no more: a resignation from it is withdrawn.
 func (s *Standings) dropped(key shoal.Key) {
 	delete(s.resigned, key)
-	s.note(key, 0)
+	s.note(key, evDropped)
 }
 
-// knows reports whether the node has lately gained or dropped key, or been told to keep it. If
-// not, no order for it can be on its way here.
-func (s *Standings) knows(key shoal.Key) bool {
-	_, ok := s.kept[key]
-	return ok
-}
-
-// note remembers that the last event was one of key; gained is 1 if the node has gained it.
-func (s *Standings) note(key shoal.Key, gained event) {
-	e := event(s.announcer.version<<1) | gained
-	s.kept[key] = e
+// note remembers that what happened as of this version was of that kind, and to key.
+func (s *Standings) note(key shoal.Key, kind event) {
+	e := event(s.announcer.version<<2) | kind
+	h := s.kept[key]
+	switch kind {
+	case evGained:
+		h = happened{last: e, gained: e.version()}
+	case evKept:
+		h.last = e
+	case evDropped:
+		h = happened{last: e}
+	}
+	s.kept[key] = h
 	s.log = append(s.log, keptAt{key, e})
 	if len(s.log) <= 2*s.rules.MaxKept {
 		return
 	}
 	half := s.log[:s.rules.MaxKept]
 	for _, e := range half {
-		if s.kept[e.key] == e.event {
+		if s.kept[e.key].last == e.event {
 			delete(s.kept, e.key)
 			s.floor = e.version()
 		}
@@ -147,10 +163,42 @@ func (s *Standings) note(key shoal.Key, gained event) {
 
 // allows reports whether nothing that happened to key since basis forbids to let it go.
 func (s *Standings) allows(key shoal.Key, basis uint64) bool {
-	if e, ok := s.kept[key]; ok {
-		return e.version() <= basis
+	if h, ok := s.kept[key]; ok {
+		return h.last.version() <= basis
 	}
 	return basis >= s.floor
+}
+
+// gainNumber returns the number of the gain by which the node came to this version. Those of
+// resignations are odd.
+func gainNumber(version uint64) uint64 { return version << 1 }
+
+// say returns the number of the resignation from key that is said now.
+func (s *Standings) say(key shoal.Key) uint64 {
+	if len(s.said) >= 2*s.rules.MaxKept {
+		s.said = slices.Clone(s.said[s.rules.MaxKept:])
+		s.saidFrom += uint64(s.rules.MaxKept)
+	}
+	s.said = append(s.said, key)
+	return (s.saidFrom+uint64(len(s.said))-1)<<1 | 1
+}
+
+// named returns the block of the gain or resignation with this number, unless that is forgotten.
+func (s *Standings) named(number uint64) (key shoal.Key, ok bool) {
+	n := number >> 1
+	if number&1 != 0 {
+		if n < s.saidFrom || n-s.saidFrom >= uint64(len(s.said)) {
+			return shoal.Key{}, false
+		}
+		return s.said[n-s.saidFrom], true
+	}
+	at, _ := slices.BinarySearchFunc(s.log, n, func(e keptAt, n uint64) int { return cmp.Compare(e.version(), n) })
+	for ; at < len(s.log) && s.log[at].version() == n; at++ {
+		if s.log[at].kind() == evGained {
+			return s.log[at].key, true
+		}
+	}
+	return shoal.Key{}, false
 }
 
 // Resign asks the homes of keys to let the node drop them, and returns the messages that
@@ -205,17 +253,17 @@ func (s *Standings) flush(now Tick) []Message {
 			continue
 		}
 		s.resigned[key] = now + s.rules.RetryAfter
-		s.repeats = append(s.repeats, resignation{key, s.resigned[key]})
+		s.repeats = append(s.repeats, repeat{key, s.resigned[key]})
 		if home == "" || !s.settled(now, shard, key) {
 			continue
 		}
 		i, ok := at[home]
-		if !ok || len(out[i].Keys) == maxKeys {
+		if !ok || len(out[i].Resigned) == maxKeys {
 			i = len(out)
 			at[home] = i
 			out = append(out, s.message(MsgResign, home))
 		}
-		out[i].Keys = append(out[i].Keys, key)
+		out[i].Resigned = append(out[i].Resigned, Resignation{Hash: hashKey(key), Number: s.say(key)})
 	}
 	return out
 }
@@ -226,7 +274,7 @@ func (s *Standings) flush(now Tick) []Message {
 // of them was ever let go because of this replica. It might have been because of one that
 // the node had before it started.
 func (s *Standings) settled(now Tick, shard uint16, key shoal.Key) bool {
-	if s.moved[shard] == 0 && s.kept[key].gained() {
+	if s.moved[shard] == 0 && s.kept[key].gained != 0 {
 		return true
 	}
 	return now >= s.moves[s.moved[shard]]+s.rules.Settle
@@ -269,27 +317,38 @@ func (s *Standings) TakeOrders() []Order {
 		reply.Results = make([]Result, len(m.Orders))
 		t := taking{reply: &reply}
 		for i, o := range m.Orders {
-			home, _ := s.table.Homes(ShardOf(o.Key))
-			switch {
-			case home != m.From:
-				reply.Results[i] = NotHome
-				continue
-			case o.Standing.Keeper:
-				s.announcer.version++
-				s.note(o.Key, s.kept[o.Key]&1)
-			case !s.allows(o.Key, o.Basis):
-				reply.Results[i] = Stale
-				s.announcer.hurry(m.From)
-				continue
+			if reply.Results[i] = s.take(&o, m.From); reply.Results[i] == Obeyed {
+				t.open = append(t.open, i)
+				orders = append(orders, o)
 			}
-			t.open = append(t.open, i)
-			orders = append(orders, o)
 		}
 		reply.Version = s.announcer.toldTo(s.announcer.byHome[m.From])
 		s.taken = append(s.taken, t)
 	}
 	s.inbox = nil
 	return orders
+}
+
+// take returns whether o, which home gave, is to be carried out, or why not. It puts in which
+// block it is about.
+func (s *Standings) take(o *Order, home shoal.NodeID) Result {
+	known := true
+	if o.Number != 0 {
+		o.Key, known = s.named(o.Number)
+	}
+	if is, _ := s.table.Homes(ShardOf(o.Key)); known && is != home {
+		return NotHome
+	}
+	switch {
+	case !known, o.Standing.Keeper && s.kept[o.Key].gained > o.Basis,
+		!o.Standing.Keeper && !s.allows(o.Key, o.Basis):
+		s.announcer.hurry(home)
+		return Stale
+	case o.Standing.Keeper:
+		s.announcer.version++
+		s.note(o.Key, evKept)
+	}
+	return Obeyed
 }
 
 // EndOrders returns the answers to the homes, and says resignations again that an order

@@ -264,15 +264,15 @@ func (d *Directory) batch(now Tick, m Message) Message {
 // change applies one line of p's Batch. A block that is held needs no filler.
 func (d *Directory) change(p *member, c Change) {
 	d.counts.Changes++
+	hash := c.hash()
 	if len(p.checks) > 0 {
-		p.checks = slices.DeleteFunc(p.checks, func(q Change) bool { return q.Key == c.Key })
+		p.checks = slices.DeleteFunc(p.checks, func(q Change) bool { return q.hash() == hash })
 	}
-	hash := hashKey(c.Key)
 	if !d.owned.Has(uint16(hash)) {
 		return
 	}
 	if !c.Held {
-		if slot := d.entries.find(c.Key, hash); slot != 0 {
+		if slot := d.entries.findHeld(hash, p.number); slot != 0 {
 			if d.loseHolder(slot, p, hash) && d.arranges(uint16(hash)) {
 				d.credit(slot, c.Idle)
 			}
@@ -297,8 +297,11 @@ func (d *Directory) change(p *member, c Change) {
 		d.counts.Mismatches++
 	}
 	d.limit(slot, c.Limits)
-	if !d.gainHolder(slot, p, hash) || !c.Fresh {
+	if !d.gainHolder(slot, p, hash) || c.Gained == 0 {
 		d.untold(slot, p)
+	}
+	if mv := d.moves[c.Key]; mv != nil {
+		mv.name(p, c.Gained)
 	}
 	if e.flags&flagLeased != 0 && d.leases.bySlot[slot].filler == p {
 		d.endLease(slot)

@@ -71,7 +71,7 @@ func encode(m *Message) []byte {
 	case MsgCheck:
 		b = appendChanges(b, m.Changes)
 	case MsgResign:
-		b = binary.AppendUvarint(appendLines(b, m.Keys), m.Version)
+		b = binary.AppendUvarint(appendResigned(b, m.Resigned), m.Version)
 	case MsgStand:
 		b = appendOrders(b, m.Orders)
 	case MsgStood:
@@ -117,7 +117,7 @@ func decode(b []byte, at point) (Message, error) {
 	case MsgCheck:
 		m.Changes = r.changes()
 	case MsgResign:
-		m.Keys, m.Version = r.lines(), r.uvarint(math.MaxUint64)
+		m.Resigned, m.Version = r.resigned(), r.uvarint(math.MaxUint64)
 	case MsgStand:
 		m.Orders = r.orders()
 	case MsgStood:

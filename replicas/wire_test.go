@@ -117,7 +117,7 @@ func wireSamples() []Message {
 	}
 	front := shoal.Frontier{FreeBytes: -1, Surplus: float32(math.Inf(1)), Last: 0.5}
 	keys := []shoal.Key{{Index: 1}, {File: shoal.FileID{1, 2, 3}, Index: math.MaxUint32}}
-	changes := []Change{{Key: keys[0], Sum: 7, Held: true}, {Key: keys[1]}}
+	changes := []Change{{Key: keys[0], Sum: 7, Held: true}, {Hash: math.MaxUint64}}
 	return []Message{
 		{Type: MsgLookup, Keys: keys, Avoid: []Avoid{{"n1", NotFound}, {"n2", Unreachable}}},
 		{Type: MsgLookup, Keys: keys, Last: true},
@@ -143,17 +143,22 @@ func wireSamples() []Message {
 		{Type: MsgCheck, Changes: changes},
 		{Type: MsgDone},
 		{Type: MsgBatch, Version: math.MaxUint64, Changes: append([]Change{
-			{Key: keys[0], Sum: 7, Held: true, Fresh: true, Limits: Limits{Min: 1, Max: 3}},
+			{Key: keys[0], Sum: 7, Held: true, Gained: 5, Limits: Limits{Min: 1, Max: 3}},
 			{Key: shoal.Key{Index: 2}, Sum: 8, Held: true, Limits: Limits{Min: 1, Max: 3}},
-			{Key: shoal.Key{Index: 3}, Idle: 200, Limits: Limits{Min: 1, Max: 3}},
+			{Key: shoal.Key{Index: 3}, Sum: 8, Held: true, Gained: math.MaxUint64, Limits: Limits{Min: 1, Max: 3}},
+			{Hash: 3, Idle: 200},
 		}, changes...)},
-		{Type: MsgResign, Keys: append([]shoal.Key{{}, {Index: 1}, {Index: 9}}, keys...), Version: 5},
+		{Type: MsgResign, Resigned: []Resignation{{0, 1}, {math.MaxUint64, 7}, {3, math.MaxUint64}}, Version: 5},
 		{Type: MsgStand, Boot: 1, ToBoot: 2, Seq: 9, Orders: []Order{
 			{Key: keys[0], Standing: shoal.Standing{Class: shoal.Surplus, Keeper: true}, Credit: 77},
 			{Key: keys[1], Standing: shoal.Standing{Class: shoal.Excess}, Basis: 1 << 60},
 			{Key: shoal.Key{Index: 5}, Standing: shoal.Standing{Class: shoal.Last}, Basis: 3},
+			{Number: 2, Standing: shoal.Standing{Class: shoal.LastInZone}, Basis: math.MaxUint64, Credit: 1},
+			{Key: shoal.Key{Index: 6}, Standing: shoal.Standing{Class: shoal.Last, Keeper: true}},
+			{Number: math.MaxUint64, Standing: shoal.Standing{Class: shoal.Last}, Basis: 1},
 		}},
-		{Type: MsgStood, Seq: 9, Version: 6, Results: []Result{Obeyed, Gone, Stale, NotHome}},
+		{Type: MsgStood, Seq: 9, Version: 6, Results: []Result{Obeyed, Gone, Stale, Obeyed, Obeyed, NotHome}},
+		{Type: MsgStood, Results: []Result{Gone, Obeyed}},
 		{Type: MsgLookup, Keys: keys, Offer: &Offer{Weight: 1.5, SizeBytes: 4 << 20}},
 		{Type: MsgAnswers, Answers: []Answer{
 			{Kind: Fill, Lease: time.Second, Place: "n9"},
