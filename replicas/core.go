@@ -113,8 +113,8 @@ func (c *Core) Drop(now Tick, key shoal.Key, idle time.Duration) []Message {
 }
 
 // Resign is Standings.Resign.
-func (c *Core) Resign(now Tick, keys ...shoal.Key) []Message {
-	return c.deliver(now, c.Standings.Resign(now, keys...))
+func (c *Core) Resign(now Tick, keys ...shoal.Key) {
+	c.Standings.Resign(now, keys...)
 }
 
 // TakeOrders is Standings.TakeOrders.

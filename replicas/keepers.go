@@ -76,7 +76,9 @@ func (d *Directory) joined(slot uint32, p *member, was []told) {
 
 // parted arranges what follows from p being no holder of slot any more.
 func (d *Directory) parted(slot uint32, p *member, was []told) {
-	if mv := d.moves[d.entries.at(slot).key]; mv != nil {
+	key := d.entries.at(slot).key
+	p.orders.cancel(key)
+	if mv := d.moves[key]; mv != nil {
 		if slices.Contains(mv.chosen, p) {
 			mv.abort()
 		}

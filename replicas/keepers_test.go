@@ -23,7 +23,7 @@ import (
 func (m *mesh) keeperCommand(t *testing.T, d *datadriven.TestData, n *meshNode, keys []shoal.Key) {
 	switch d.Cmd {
 	case "resign":
-		m.send(n.core.Resign(m.now, keys...))
+		n.core.Resign(m.now, keys...)
 	case "evict":
 		var idle time.Duration
 		if a, ok := d.Arg("idle"); ok {
@@ -162,8 +162,9 @@ func TestStandingsAlone(t *testing.T) {
 	c.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}}))
 	key := shoal.Key{Index: 7}
 	c.Add(1, key, 1, Limits{})
-	if out := c.Resign(1, key); len(out) != 0 {
-		t.Errorf("Resign = %+v, want no messages", out)
+	c.Resign(1, key)
+	if out := c.deliver(1, c.Standings.Tick(1)); len(out) != 0 {
+		t.Errorf("resignations = %+v, want none for others", out)
 	}
 	orders := c.TakeOrders()
 	want := Order{Key: key, Number: 1, Standing: shoal.Standing{Class: shoal.Last}, Basis: 1}
@@ -202,6 +203,7 @@ func TestStandingsAlone(t *testing.T) {
 	c.Add(2, key, 1, Limits{})
 	c.SetTable(3, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
 	c.Resign(4, key)
+	c.Tick(4)
 	if orders := c.TakeOrders(); orders != nil {
 		t.Errorf("TakeOrders() right after a join = %+v, want nil", orders)
 	}

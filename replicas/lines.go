@@ -7,11 +7,11 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
-// Changes, orders and resignations come as lines, each with a key. A line begins with a
-// byte of flags, of which the first two say how much of the key is that of the line before:
-// the file, and the index but for being the next one. So the blocks of a large file cost
-// 1 byte each, a block of another file 17 or more (policy.md §2.2 reckons with 12 for a
-// delta, all told). What a holder has told, by a number, it can be told by that number. What
+// Changes, orders and resignations come as lines. A line begins with a byte of flags, of
+// which the first two say what need not be told of its key: the file, if it is that of the
+// line before, and the index, if it is the next one in that file or the first in another. So
+// the blocks of a large file cost 1 byte each, a small file 17 (policy.md §2.2 reckons with
+// 12 for a delta, all told). What a holder has told, by a number, it can be told by that number. What
 // it tells of blocks that its home knows it to hold is told by the hash of the key alone: if
 // two of them had the same, the home would take one for the other, and forget a replica that
 // is there, or ask for another keeper of a block that needs none; but nobody would drop what
@@ -47,7 +47,7 @@ func (w *lineWriter) line(flags byte, key shoal.Key) {
 	if sameFile {
 		flags |= lineSameFile
 	}
-	nextIndex := w.any && key.Index == w.last.Index+1
+	nextIndex := sameFile && key.Index == w.last.Index+1 || !sameFile && key.Index == 0
 	if nextIndex {
 		flags |= lineNextIndex
 	}
@@ -169,10 +169,12 @@ type lineReader struct {
 // key returns the key of the line that begins with flags.
 func (r *lineReader) key(flags byte) shoal.Key {
 	key := r.last
+	key.Index++
 	if flags&lineSameFile == 0 {
+		key = shoal.Key{}
 		copy(key.File[:], r.take(len(key.File)))
 	}
-	if key.Index++; flags&lineNextIndex == 0 {
+	if flags&lineNextIndex == 0 {
 		key.Index = uint32(r.uvarint(1<<32 - 1))
 	}
 	r.last = key

@@ -1,8 +1,6 @@
 package replicas
 
 import (
-	"slices"
-
 	"github.com/shoal-mesh/shoal"
 )
 
@@ -10,7 +8,7 @@ import (
 // Stands are cut, of which one is in flight at a time. Of the orders for one block only
 // the last waits, so the queue is never longer than the holder has blocks.
 type orderStream struct {
-	queue []Order
+	queue []queued
 	at    map[shoal.Key]int // of the order that waits: cut + its index into queue
 	cut   int               // how many orders were ever cut off the queue
 	due   Tick              // when what waits goes at the latest
@@ -19,6 +17,12 @@ type orderStream struct {
 	seq      uint64 // of the last Stand that was cut
 	sentAt   Tick
 	retry    Tick
+}
+
+// queued is an order that waits, unless it has become void.
+type queued struct {
+	Order
+	void bool
 }
 
 // put queues o, to go at due at the latest. It replaces an order for the same block that
@@ -32,24 +36,36 @@ func (s *orderStream) put(due Tick, o Order) {
 		if waits.Credit != 0 && (o.Credit == 0 || waits.Credit < o.Credit) {
 			o.Credit = waits.Credit
 		}
-		*waits = o
+		waits.Order = o
 		return
 	}
 	if s.at == nil {
 		s.at = make(map[shoal.Key]int)
 	}
 	s.at[o.Key] = s.cut + len(s.queue)
-	s.queue = append(s.queue, o)
+	s.queue = append(s.queue, queued{Order: o})
+}
+
+// cancel drops the order for key that waits, if there is one.
+func (s *orderStream) cancel(key shoal.Key) {
+	if i, ok := s.at[key]; ok {
+		s.queue[i-s.cut].void = true
+		delete(s.at, key)
+	}
 }
 
 // next cuts at most n orders off the front of the queue.
 func (s *orderStream) next(n int) []Order {
-	orders := slices.Clone(s.queue[:min(n, len(s.queue))])
-	for _, o := range orders {
-		delete(s.at, o.Key)
+	n = min(n, len(s.queue))
+	orders := make([]Order, 0, n)
+	for _, o := range s.queue[:n] {
+		if !o.void {
+			delete(s.at, o.Key)
+			orders = append(orders, o.Order)
+		}
 	}
-	s.cut += len(orders)
-	s.queue = s.queue[len(orders):]
+	s.cut += n
+	s.queue = s.queue[n:]
 	return orders
 }
 
@@ -58,7 +74,7 @@ func (s *orderStream) keep(wanted func(shoal.Key) bool) {
 	rest := s.queue[:0]
 	clear(s.at)
 	for _, o := range s.queue {
-		if wanted(o.Key) {
+		if !o.void && wanted(o.Key) {
 			s.at[o.Key] = s.cut + len(rest)
 			rest = append(rest, o)
 		}
@@ -95,10 +111,14 @@ func (d *Directory) flushOrders(p *member, out []Message) []Message {
 	if len(s.queue) == 0 || len(s.queue) < d.rules.BatchChanges && now < s.due {
 		return out
 	}
+	orders := s.next(d.rules.BatchChanges)
+	if len(orders) == 0 {
+		return out
+	}
 	d.orderSeq++
 	m := Message{
 		Type: MsgStand, From: d.self, To: p.id, View: d.table.view,
-		Boot: d.boot, ToBoot: p.boot, Seq: d.orderSeq, Orders: s.next(d.rules.BatchChanges),
+		Boot: d.boot, ToBoot: p.boot, Seq: d.orderSeq, Orders: orders,
 	}
 	s.inflight, s.seq, s.sentAt, s.retry, s.due = &m, m.Seq, now, d.rules.RetryAfter, now
 	return append(out, m)

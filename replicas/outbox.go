@@ -42,8 +42,6 @@ func (b *outbox) put(m Message, room int) bool {
 		return true // it is sent again before it was sent
 	case m.Type == MsgIntent && b.merge(m):
 		return true
-	case m.Type == MsgResign && b.mergeResign(m):
-		return true
 	case m.Type != MsgBatch && len(b.queue) >= room:
 		return false
 	}
@@ -69,20 +67,6 @@ func (b *outbox) merge(m Message) bool {
 		}
 	}
 	return false
-}
-
-// mergeResign adds what is in Resign m to one that waits: the store resigns from many
-// blocks one after the other. The older version stays, which at worst is refused.
-func (b *outbox) mergeResign(m Message) bool {
-	i := slices.IndexFunc(b.queue, func(q Message) bool {
-		return q.Type == MsgResign && q.View == m.View && q.Boot == m.Boot && q.ToBoot == m.ToBoot &&
-			len(q.Resigned)+len(m.Resigned) <= maxKeys
-	})
-	if i < 0 {
-		return false
-	}
-	b.queue[i].Resigned = append(b.queue[i].Resigned, m.Resigned...)
-	return true
 }
 
 func (r *Runner) startSenders(ctx context.Context) {

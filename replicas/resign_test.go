@@ -49,7 +49,7 @@ func TestRunnerResigns(t *testing.T) {
 			t.Errorf("credit = %v, want about an hour", got)
 		}
 		net.run["n2"].Resign(keys...)
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 		net.expect("n2", keys, shoal.Standing{Class: shoal.Last})
 	})
 }

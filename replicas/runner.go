@@ -157,8 +157,7 @@ func (r *Runner) Drop(key shoal.Key, idle time.Duration) {
 func (r *Runner) Resign(keys ...shoal.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.post(r.core.Resign(r.now(), keys...))
-	r.signal(r.wake)
+	r.core.Resign(r.now(), keys...)
 }
 
 // Explain returns the replicas of key, if the node is a home of it: see Directory.Explain.

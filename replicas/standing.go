@@ -38,7 +38,7 @@ type Standings struct {
 	said     []shoal.Key        // the latest that were said, outstanding or not
 	saidFrom uint64             // how many before those of said
 	fresh    []shoal.Key        // not yet said
-	early    []shoal.Key        // would be refused if said now: see flush
+	early    []shoal.Key        // would be refused if said now: see Tick
 	repeats  []repeat           // said; soonest first
 
 	moved [Shards]uint32 // index into moves: when the shard got its home; 0: the node is alone from the start
@@ -201,38 +201,26 @@ func (s *Standings) named(number uint64) (key shoal.Key, ok bool) {
 	return shoal.Key{}, false
 }
 
-// Resign asks the homes of keys to let the node drop them, and returns the messages that
-// say so. They are repeated until the node is told that it is keeper no more, or drops
-// the block: see TakeOrders.
-func (s *Standings) Resign(now Tick, keys ...shoal.Key) []Message {
+// Resign asks the homes of keys, with the next Tick, to let the node drop them. They are asked
+// again until the node is told that it is keeper no more, or drops the block: see TakeOrders.
+func (s *Standings) Resign(now Tick, keys ...shoal.Key) {
 	for _, key := range keys {
 		if _, ok := s.resigned[key]; !ok {
 			s.resigned[key] = now
 			s.fresh = append(s.fresh, key)
 		}
 	}
-	return s.flush(now)
 }
 
 // Resigned returns how many resignations are outstanding.
 func (s *Standings) Resigned() int { return len(s.resigned) }
 
-// Tick returns the resignations that are due to be said again.
-func (s *Standings) Tick(now Tick) []Message {
-	s.fresh = append(s.fresh, s.early...)
-	s.early = nil
-	return s.flush(now)
-}
-
-// flush returns the resignations that are due. One is early while its home has not been told
+// Tick returns the resignations that are due. One is early while its home has not been told
 // all that was before the block was gained or last kept: the home's answer would be based on an
 // older version, so the node would refuse it, and the home would give a keeper's order again.
-func (s *Standings) flush(now Tick) []Message {
-	if len(s.fresh) == 0 && (len(s.repeats) == 0 || now < s.repeats[0].at) {
-		return nil
-	}
-	due := s.fresh
-	s.fresh = nil
+func (s *Standings) Tick(now Tick) []Message {
+	due := append(s.fresh, s.early...)
+	s.fresh, s.early = nil, nil
 	n := 0
 	for ; n < len(s.repeats) && s.repeats[n].at <= now; n++ {
 		if r := s.repeats[n]; s.resigned[r.key] == r.at {
@@ -351,8 +339,8 @@ func (s *Standings) take(o *Order, home shoal.NodeID) Result {
 	return Obeyed
 }
 
-// EndOrders returns the answers to the homes, and says resignations again that an order
-// to keep the block has overtaken: they go on, under the newer version.
+// EndOrders returns the answers to the homes. Resignations that an order to keep the block has
+// overtaken go on, under the newer version.
 func (s *Standings) EndOrders(now Tick, orders []Order) []Message {
 	var out []Message
 	for _, t := range s.taken {
@@ -378,7 +366,7 @@ func (s *Standings) EndOrders(now Tick, orders []Order) []Message {
 		out = append(out, *t.reply)
 	}
 	s.taken, s.busy = nil, false
-	return append(out, s.flush(now)...)
+	return out
 }
 
 func (s *Standings) message(t MessageType, to shoal.NodeID) Message {

@@ -37,7 +37,7 @@ func (m *Mesh) Evict(id shoal.NodeID, key shoal.Key) {
 	r.resigned, r.as = true, r.standing.Class
 	m.stats.Resigned++
 	m.log("%s resigns from %v, %v", id, key.Index, r.as)
-	m.send(n.core.Resign(m.now, key))
+	n.core.Resign(m.now, key)
 }
 
 // Lose makes a block go from a node's store without a word.
