@@ -1,11 +1,10 @@
 package blockstore
 
 import (
+	"container/list"
 	"errors"
 	"io/fs"
 	"sync"
-
-	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
 // handles is a disk's bounded set of open files. A handle in use stays open though it was
@@ -13,32 +12,23 @@ import (
 type handles struct {
 	files fileSystem
 	root  string
+	limit int
 
 	mu    sync.Mutex // guards the fields below
 	open  map[fileName]*handle
-	order *policy.LRU
-	at    []*handle // by the order's slots; nil when free
-	free  []uint32
+	order *list.List // of *handle, the one used last first
 }
 
 // A handle is one open file.
 type handle struct {
 	file
-	name   fileName
-	slot   uint32
-	refs   int  // callers, and one for being in the set
-	listed bool // is in the set
+	name  fileName
+	refs  int           // callers, and one for being in the set
+	place *list.Element // in the order; nil when it is not in the set
 }
 
 func newHandles(files fileSystem, root string, limit int) *handles {
-	h := &handles{
-		files: files, root: root,
-		open: make(map[fileName]*handle), order: policy.NewLRU(), at: make([]*handle, limit),
-	}
-	for i := range limit {
-		h.free = append(h.free, uint32(i))
-	}
-	return h
+	return &handles{files: files, root: root, limit: limit, open: make(map[fileName]*handle), order: list.New()}
 }
 
 // get returns an open file, or the error missingFile. The caller must release it.
@@ -46,7 +36,7 @@ func (h *handles) get(name fileName) (*handle, error) {
 	h.mu.Lock()
 	if k := h.open[name]; k != nil {
 		k.refs++
-		h.order.Touch(k.slot)
+		h.order.MoveToFront(k.place)
 		h.mu.Unlock()
 		return k, nil
 	}
@@ -78,16 +68,11 @@ func (h *handles) add(k *handle) *handle {
 		_ = k.Close()
 		return other
 	}
-	if len(h.free) == 0 {
-		oldest, _ := h.order.Victim()
-		dead = h.unlist(h.at[oldest])
+	if len(h.open) == h.limit {
+		dead = h.unlist(h.order.Back().Value.(*handle))
 	}
-	k.slot = h.free[len(h.free)-1]
-	h.free = h.free[:len(h.free)-1]
-	h.at[k.slot] = k
 	h.open[k.name] = k
-	h.order.Insert(k.slot, policy.Item{})
-	k.refs, k.listed = 2, true
+	k.refs, k.place = 2, h.order.PushFront(k)
 	h.mu.Unlock()
 	dead.shut()
 	return k
@@ -116,10 +101,8 @@ func (h *handles) forget(name fileName) {
 func (h *handles) close() {
 	h.mu.Lock()
 	var dead []*handle
-	for _, k := range h.at {
-		if k != nil {
-			dead = append(dead, h.unlist(k))
-		}
+	for h.order.Len() > 0 {
+		dead = append(dead, h.unlist(h.order.Front().Value.(*handle)))
 	}
 	h.mu.Unlock()
 	for _, k := range dead {
@@ -129,14 +112,9 @@ func (h *handles) close() {
 
 // unlist takes k out of the set and returns it if it is to be closed. Holds mu.
 func (h *handles) unlist(k *handle) *handle {
-	if !k.listed {
-		return nil
-	}
-	k.listed = false
 	delete(h.open, k.name)
-	h.order.Remove(k.slot)
-	h.at[k.slot] = nil
-	h.free = append(h.free, k.slot)
+	h.order.Remove(k.place)
+	k.place = nil
 	return h.unref(k)
 }
 

@@ -1,20 +1,20 @@
 package blockstore
 
 import (
+	"container/list"
 	"sync"
 
 	"github.com/shoal-mesh/shoal"
-	"github.com/shoal-mesh/shoal/blockstore/policy"
 )
 
 // sumsCache keeps the chunk sums of blocks that are read in pieces, so that their record is
 // read once.
 type sumsCache struct {
+	limit int
+
 	mu    sync.Mutex // guards the fields below
-	slots map[shoal.Key]uint32
-	kept  []keptSums
-	free  []uint32
-	order *policy.LRU
+	kept  map[shoal.Key]*list.Element
+	order *list.List // of *keptSums, those used last first
 }
 
 type keptSums struct {
@@ -24,11 +24,7 @@ type keptSums struct {
 }
 
 func newSumsCache(limit int) *sumsCache {
-	c := &sumsCache{slots: make(map[shoal.Key]uint32), kept: make([]keptSums, limit), order: policy.NewLRU()}
-	for i := range limit {
-		c.free = append(c.free, uint32(i))
-	}
-	return c
+	return &sumsCache{limit: limit, kept: make(map[shoal.Key]*list.Element), order: list.New()}
 }
 
 // get returns the sums of a block, or nil. Those of another block sum are none: a read that began
@@ -36,45 +32,39 @@ func newSumsCache(limit int) *sumsCache {
 func (c *sumsCache) get(key shoal.Key, sum shoal.Sum) []shoal.Sum {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i, ok := c.slots[key]
-	if !ok || c.kept[i].sum != sum {
+	e := c.kept[key]
+	if e == nil || e.Value.(*keptSums).sum != sum {
 		return nil
 	}
-	c.order.Touch(i)
-	return c.kept[i].sums
+	c.order.MoveToFront(e)
+	return e.Value.(*keptSums).sums
 }
 
 // put keeps the sums of a block that get did not know.
 func (c *sumsCache) put(key shoal.Key, sum shoal.Sum, sums []shoal.Sum) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i, ok := c.slots[key]; ok {
-		c.kept[i].sum, c.kept[i].sums = sum, sums
+	if e := c.kept[key]; e != nil {
+		e.Value = &keptSums{key, sum, sums}
 		return
 	}
-	if len(c.free) == 0 {
-		oldest, _ := c.order.Victim()
-		c.drop(oldest)
+	if len(c.kept) == c.limit {
+		c.drop(c.order.Back())
 	}
-	i := c.free[len(c.free)-1]
-	c.free = c.free[:len(c.free)-1]
-	c.kept[i], c.slots[key] = keptSums{key, sum, sums}, i
-	c.order.Insert(i, policy.Item{})
+	c.kept[key] = c.order.PushFront(&keptSums{key, sum, sums})
 }
 
 // forget drops the sums of a block that goes.
 func (c *sumsCache) forget(key shoal.Key) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i, ok := c.slots[key]; ok {
-		c.drop(i)
+	if e := c.kept[key]; e != nil {
+		c.drop(e)
 	}
 }
 
-// drop drops what is in slot i. Holds mu.
-func (c *sumsCache) drop(i uint32) {
-	c.order.Remove(i)
-	delete(c.slots, c.kept[i].key)
-	c.kept[i] = keptSums{}
-	c.free = append(c.free, i)
+// drop drops what is in e. Holds mu.
+func (c *sumsCache) drop(e *list.Element) {
+	c.order.Remove(e)
+	delete(c.kept, e.Value.(*keptSums).key)
 }

@@ -6,6 +6,11 @@ import (
 	"github.com/shoal-mesh/shoal"
 )
 
+const (
+	noSlot       = ^uint32(0)
+	slotsPerPage = 1 << 12
+)
+
 // slots holds the order of replicas: lists linked by slot numbers inside one array. It is
 // pointer-free, 16 bytes a slot, all of a slot in one cache line (policy.md §5.4).
 type slots struct {

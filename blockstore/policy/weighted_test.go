@@ -227,3 +227,5 @@ func TestWeightedAllocs(t *testing.T) {
 		}
 	}
 }
+
+func name(slot uint32) string { return string(rune('a' + slot)) }
