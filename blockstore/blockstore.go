@@ -16,7 +16,8 @@
 //  3. What goes when there is no room, the policy says: the replica that saves least (package
 //     policy, docs/eviction.md). One that the mesh relies on goes only when its home has agreed; that is asked
 //     for ahead of need (Config.Resign, SetStanding).
-//  4. Eviction hides the block first, then deletes its index entry, then gives its place
+//  4. The last replica of a block may be handed over to another node first (Config.Forward).
+//  5. Eviction hides the block first, then deletes its index entry, then gives its place
 //     back, once nobody reads it.
 //
 // Nothing is synced per block: a cache may lose its tail. But when Put returns, the kernel
@@ -88,6 +89,13 @@ type Config struct {
 	// locks for keepers' replicas of datasets with classes, ahead of need; SetStanding answers.
 	// It must not wait for that. Default: none, all may go.
 	Resign func(keys []shoal.Key)
+	// Forward is handed replicas that must go for room and are the last of their blocks, which the
+	// mesh would lose: it has another node keep them (policy.md §1.3), and says at once whether it
+	// may. It is called without locks, by the goroutine that makes room, and must not wait. The
+	// replica is here until SetStanding says that it is the last no more, but no longer than until
+	// Decline, for five seconds, or until a put waits for room. When it is read meanwhile, it
+	// stays. Default: none, all are dropped.
+	Forward func(key shoal.Key, r Replica) bool
 	// OnEvict is told of blocks that went other than by Remove: evicted, found
 	// corrupt or missing. It is called without locks, from any goroutine, once per loss of
 	// a block. A Put of one of these keys waits until it has returned, so it must not put

@@ -36,6 +36,7 @@ type disk struct {
 	progress  func(Progress)
 	onEvict   func([]Gone)
 	resign    func([]shoal.Key)                // asks whether keepers' replicas may go; nil when none has to
+	forward   func(shoal.Key, Replica) bool    // hands a last replica over; nil when none is
 	began     time.Time                        // when ticks began
 	quit      <-chan struct{}                  // closed when the store is
 	elsewhere func(shoal.Key) bool             // whether another disk shows a block
@@ -71,12 +72,15 @@ type disk struct {
 	table    table
 	policy   policy.Policy
 	datasets *datasets
-	readers  map[uint32]int          // by entry number
-	demand   map[policy.Class]int64  // bytes wanted without waiting; NoClass is for sparse blocks
-	cutting  map[policy.Class]bool   // a slab is being made for the class
-	classes  [shoal.Classes]Usage    // of visible blocks
-	asked    int64                   // bytes of replicas whose homes have been asked whether they may go
-	freed    []shoal.Key             // of replicas that are to go without need
+	readers  map[uint32]int         // by entry number
+	demand   map[policy.Class]int64 // bytes wanted without waiting; NoClass is for sparse blocks
+	cutting  map[policy.Class]bool  // a slab is being made for the class
+	classes  [shoal.Classes]Usage   // of visible blocks
+	asked    int64                  // bytes of replicas whose homes have been asked whether they may go
+	freed    []shoal.Key            // of replicas that are to go without need
+	leaving  map[shoal.Key]*leave   // being handed over
+	parting  []shoal.Key            // of these, those to go now
+	forwards ForwardStats
 	unusable int64                   // bytes of places that are not used again by this run
 	closing  uint32                  // the slab that is being emptied; none
 	pass     uint64                  // eviction passes that have ended
@@ -136,10 +140,17 @@ func (d *disk) hold(key shoal.Key) (block, bool) {
 	if !ok {
 		return block{}, false
 	}
-	d.policy.Advance(d.tick())
-	d.policy.Touch(n, hashKey(key))
+	d.touch(n, key)
 	d.readers[n]++
 	return d.block(n), true
+}
+
+// touch counts a read of the block of entry n. Holds mu.
+func (d *disk) touch(n uint32, key shoal.Key) {
+	d.policy.Advance(d.tick())
+	d.policy.Touch(n, hashKey(key))
+	d.places.setPasses(n, 0)
+	d.stay(n, key)
 }
 
 // holdMore holds a block once more that is held.
@@ -180,6 +191,7 @@ type putting struct {
 	fileSize int64 // bytes of the file the block is of
 	dataset  string
 	class    shoal.Class
+	passes   uint8
 	data     []byte
 	sums     []shoal.Sum
 }
@@ -251,6 +263,7 @@ func (d *disk) repin(key shoal.Key) (there bool) {
 	if !ok {
 		return false
 	}
+	d.stay(n, key)
 	switch {
 	case d.pins.pinned(key):
 		d.policy.Defer(n)
@@ -272,6 +285,7 @@ func (d *disk) hide(b *block) {
 	d.table.remove(e.key)
 	d.policy.Remove(n)
 	d.answered(n)
+	d.left(e.key)
 	d.sums.forget(e.key)
 }
 

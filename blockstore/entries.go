@@ -6,8 +6,9 @@ import "github.com/shoal-mesh/shoal"
 // pages, so that growing never copies more than a list of pages. The number of an entry says
 // where its block lies: see places.
 type entries struct {
-	pages [][]entry
-	used  int // visible blocks
+	pages  [][]entry
+	used   int       // visible blocks
+	passed [][]uint8 // passes by page; nil where there are none, as everywhere while nothing is handed over
 }
 
 // An entry is one block; length is 0 when there is none.
@@ -73,6 +74,29 @@ const entriesPerPage = 1 << 12
 
 // at returns entry n, which must have been grown to.
 func (t *entries) at(n uint32) *entry { return &t.pages[n/entriesPerPage][n%entriesPerPage] }
+
+// passes returns how often the block of entry n was handed over since it was read last: see
+// Config.Forward.
+func (t *entries) passes(n uint32) uint8 {
+	if i := n / entriesPerPage; i < uint32(len(t.passed)) && t.passed[i] != nil {
+		return t.passed[i][n%entriesPerPage]
+	}
+	return 0
+}
+
+func (t *entries) setPasses(n uint32, passes uint8) {
+	if t.passes(n) == passes {
+		return
+	}
+	i := n / entriesPerPage
+	for uint32(len(t.passed)) <= i {
+		t.passed = append(t.passed, nil)
+	}
+	if t.passed[i] == nil {
+		t.passed[i] = make([]uint8, entriesPerPage)
+	}
+	t.passed[i][n%entriesPerPage] = passes
+}
 
 // span returns the entries of the granule that begins with n.
 func (t *entries) span(n uint32) []entry {

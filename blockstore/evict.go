@@ -60,6 +60,7 @@ func (d *disk) runFlush(quit <-chan struct{}, interval time.Duration) {
 // A chore is one thing that makes room.
 type chore struct {
 	asked   []shoal.Key // of replicas that may not go unless their homes agree
+	leaving []shoal.Key // of replicas to be handed over
 	victims []block     // hidden, their keys claimed
 	busy    <-chan struct{}
 	holes   []uint32 // to punch, of one container
@@ -71,7 +72,7 @@ type chore struct {
 func noChore() chore { return chore{empty: none, idle: none} }
 
 func (c chore) nothing() bool {
-	return len(c.asked) == 0 && len(c.victims) == 0 && c.busy == nil && len(c.holes) == 0 && c.empty == none && c.idle == none && !c.discard
+	return len(c.asked) == 0 && len(c.leaving) == 0 && len(c.victims) == 0 && c.busy == nil && len(c.holes) == 0 && c.empty == none && c.idle == none && !c.discard
 }
 
 // evict makes room until what is wanted can be had, or nothing more can be given up.
@@ -112,6 +113,7 @@ func (d *disk) do(c chore, stuck map[uint32]bool) {
 	if len(c.asked) > 0 {
 		d.resign(c.asked)
 	}
+	d.handOver(c.leaving)
 	switch {
 	case len(c.victims) > 0:
 		d.drop(c.victims, d.onEvict)
@@ -141,6 +143,9 @@ func (d *disk) do(c chore, stuck map[uint32]bool) {
 func (d *disk) chore(stuck map[uint32]bool) chore {
 	d.policy.Advance(d.tick())
 	if c := d.popFreed(); !c.nothing() {
+		return c
+	}
+	if c := d.popParting(); !c.nothing() {
 		return c
 	}
 	if over := d.places.bytes() - d.limit; over > 0 {
@@ -271,10 +276,11 @@ func (d *disk) donor(class policy.Class, stuck map[uint32]bool) (number uint32, 
 // pop hides victims until enough says so, as far as a batch goes, and claims their keys. It
 // stops at a block whose key another claims: busy is closed when that one has let go, which
 // does not take long, as a visible block is not being put. Victims that may not go unless their
-// homes agree are only asked for; with wait, as enough have been, it stops at these. Holds mu.
+// homes agree are only asked for; with wait, as enough have been, it stops at these. Others may be
+// handed over before they go. Holds mu.
 func (d *disk) pop(victim func() (uint32, bool), wait bool, enough func(b block, size int64) bool) chore {
 	c := noChore()
-	for len(c.victims)+len(c.asked) < evictBatch {
+	for len(c.victims)+len(c.asked)+len(c.leaving) < evictBatch {
 		n, ok := victim()
 		if !ok {
 			break
@@ -291,21 +297,30 @@ func (d *disk) pop(victim func() (uint32, bool), wait bool, enough func(b block,
 			}
 			continue
 		}
+		if d.leave(n) {
+			c.leaving = append(c.leaving, b.key)
+			continue
+		}
 		if c.busy = d.claims.try(b.key); c.busy != nil {
 			break
 		}
 		size := d.places.occupied(n)
-		if d.places.at(n).marks.class() == shoal.Last {
-			d.lastGone.Add(1)
-		}
-		d.evictions.Add(1)
-		d.hide(&b)
+		d.evictNow(&b)
 		c.victims = append(c.victims, b)
 		if enough(b, size) {
 			break
 		}
 	}
 	return c
+}
+
+// evictNow counts and hides a victim whose key is claimed. Holds mu.
+func (d *disk) evictNow(b *block) {
+	if d.places.at(b.n).marks.class() == shoal.Last {
+		d.lastGone.Add(1)
+	}
+	d.evictions.Add(1)
+	d.hide(b)
 }
 
 // drop deletes hidden blocks whose keys are claimed: index first, so that no place is used

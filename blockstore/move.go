@@ -137,6 +137,7 @@ func (d *disk) endMove(m move, err error) {
 		to := d.places.at(m.to)
 		to.state = stateVisible
 		to.marks |= d.places.at(m.n).marks &^ markPast // what is said of the replica, up to now
+		d.places.setPasses(m.to, d.places.passes(m.n))
 		d.table.add(m.key, m.to)
 		d.policy.Move(m.n, m.to)
 		d.places.at(m.n).state = stateDeleted // the index names the new place by now

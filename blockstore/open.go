@@ -50,6 +50,7 @@ func (d *disk) begin() {
 	d.policy = d.newPolicy()
 	d.datasets.forget(d.policy)
 	d.classes, d.asked, d.freed = [shoal.Classes]Usage{}, 0, nil
+	d.forgetLeaving()
 }
 
 // setReady lets others see what is in memory of the blocks.

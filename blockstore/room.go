@@ -93,6 +93,7 @@ func (d *disk) reserve(p putting) (n uint32, err error) {
 			d.demand[a.size] = max(d.demand[a.size], a.wanted)
 		}
 		refusals, wasQuota = refused, quota
+		d.recall()
 		if d.asked == 0 || waits == 0 { // else the answers wake it
 			d.wake()
 		}
@@ -168,6 +169,7 @@ func (d *disk) place(a ask) (n uint32, ok bool, err error) {
 		if ok {
 			d.places.take(n, a.key, len(a.data), a.dataset, a.sum)
 			d.places.at(n).marks |= marksOf(shoal.Standing{Class: a.class, Keeper: true})
+			d.places.setPasses(n, a.passes)
 			d.datasets.add(a.dataset, a.bytes)
 			return n, true, nil
 		}

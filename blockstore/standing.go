@@ -29,6 +29,7 @@ type Replica struct {
 	Standing shoal.Standing
 	Weight   float32 // what a byte of it saves (policy.md §5.1)
 	Freed    bool    // it goes as soon as its home agrees: see Free
+	Leaving  bool    // it is being handed over: see Config.Forward
 }
 
 // Replica describes a block; ok is false when it is not here. It does not count as a read.
@@ -68,6 +69,7 @@ func (d *disk) setStanding(key shoal.Key, s shoal.Standing) bool {
 	if d.pins.pinned(key) {
 		d.policy.Defer(n)
 	}
+	d.stood(n, s)
 	d.freeOrKeep(n)
 	if !s.Keeper && len(d.demand) > 0 {
 		d.wake() // it may go
@@ -85,9 +87,9 @@ func (d *disk) replica(key shoal.Key) (r Replica, ok bool) {
 	e, c := d.places.at(n), d.places.owner(n)
 	d.policy.Advance(d.tick())
 	r = Replica{
-		File:   File{SizeBytes: int64(e.length), Dataset: d.datasets.names[e.dataset], Class: e.marks.class()},
+		File:   File{SizeBytes: int64(e.length), Dataset: d.datasets.names[e.dataset], Class: e.marks.class(), Passes: d.places.passes(n)},
 		Length: int(e.length), Standing: shoal.Standing{Class: e.marks.class(), Keeper: e.marks.has(markKeeper)}, Weight: d.policy.Weight(n),
-		Freed: e.marks.freed() != shoal.Last,
+		Freed: e.marks.freed() != shoal.Last, Leaving: d.leaves(key),
 	}
 	if !c.packed {
 		r.File.SizeBytes = c.size
@@ -113,8 +115,7 @@ func (d *disk) holdForPeer(key shoal.Key) (block, bool) {
 		return block{}, false
 	}
 	if d.mustAsk(n) {
-		d.policy.Advance(d.tick())
-		d.policy.Touch(n, hashKey(key))
+		d.touch(n, key)
 	}
 	d.readers[n]++
 	return d.block(n), true

@@ -24,6 +24,7 @@ type Stats struct {
 	Pinned        map[string]int       // keys by owner
 	ByClass       [shoal.Classes]Usage // blocks by what their replicas here are worth to the fleet
 	AskedBytes    int64                // of replicas whose homes have been asked whether they may go
+	Forwards      ForwardStats
 }
 
 // Usage is some blocks.
@@ -89,6 +90,7 @@ func (s *Store) Stats() Stats {
 			st.ByClass[class].Bytes += u.Bytes
 		}
 		st.AskedBytes += d.asked
+		st.Forwards.add(d.forwards)
 		d.mu.Unlock()
 		st.Moved += d.moved.Load()
 		st.Corrupt += d.corrupt.Load()

@@ -110,7 +110,7 @@ func (s *Store) newDisk(i int) *disk {
 		index:   &index{dir: filepath.Join(path, "index"), base: s.cfg.indexFS, cache: s.cache, log: s.cfg.Logger},
 		handles: newHandles(s.cfg.files, path, max(8, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims, pins: s.pins,
 		sums: newSumsCache(sumsKept), datasets: newDatasets(path, quotas, s.cfg.Rules), newPolicy: s.cfg.policy, progress: s.cfg.Progress,
-		onEvict: s.cfg.OnEvict, resign: s.cfg.Resign, began: time.Now(), log: s.cfg.Logger, kick: make(chan struct{}, 1), closing: none,
+		onEvict: s.cfg.OnEvict, resign: s.cfg.Resign, forward: s.cfg.Forward, began: time.Now(), log: s.cfg.Logger, kick: make(chan struct{}, 1), closing: none,
 		readers: make(map[uint32]int), demand: make(map[policy.Class]int64), refused: make(map[policy.Class]uint64), cutting: make(map[policy.Class]bool),
 	}
 	if len(s.cfg.Disks) > 1 {
@@ -162,6 +162,8 @@ type File struct {
 	Dataset   string // whose quota and rules hold for the block; may be empty
 	// Class is what its replica here is worth to the fleet, until SetStanding says better.
 	Class shoal.Class
+	// Passes is how often the block was handed over since it was read last: see Config.Forward.
+	Passes uint8
 }
 
 // Put keeps a block, and shows it before it returns. sums are the chunk sums of data, which
@@ -185,7 +187,7 @@ func (s *Store) Put(key shoal.Key, file File, data []byte, sums []shoal.Sum) err
 	if s.Has(key) {
 		return nil
 	}
-	p := putting{key: key, fileSize: file.SizeBytes, dataset: datasetName(file.Dataset), class: file.Class, data: data, sums: sums}
+	p := putting{key: key, fileSize: file.SizeBytes, dataset: datasetName(file.Dataset), class: file.Class, passes: min(file.Passes, MaxPasses), data: data, sums: sums}
 	var errs []error
 	for _, d := range s.rank(key) {
 		err := d.put(p)

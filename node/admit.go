@@ -18,6 +18,8 @@ type admission struct {
 	keep   bool         // it is stored here
 	place  shoal.NodeID // the node that stores it, if this one does not; "" for none
 
+	passes uint8 // how often it was handed over to be here
+
 	taken     chan struct{} // closed once that node streams it from here
 	takenOnce sync.Once
 }
@@ -27,7 +29,7 @@ const takenWithin = 2 * time.Second
 
 // file describes the block's file to the store, for a replica of a class.
 func (f *fetch) file(class shoal.Class) blockstore.File {
-	return blockstore.File{SizeBytes: f.entry.Info.Size, Dataset: f.entry.Mount, Class: class}
+	return blockstore.File{SizeBytes: f.entry.Info.Size, Dataset: f.entry.Mount, Class: class, Passes: f.passes}
 }
 
 // weigh notes what blocks that are not here would be worth here, and returns what of them

@@ -64,6 +64,7 @@ func TestBypassFromPeer(t *testing.T) {
 	if got := b.readAt(t, e, off, shoal.ChunkSize); !bytes.Equal(got, want[off:off+shoal.ChunkSize]) {
 		t.Error("wrong bytes")
 	}
+	b.Close() // what the reader has is counted by then
 	if s := b.Stats(); s.PeerBytes != 2*shoal.ChunkSize || s.UFSBytes != 0 {
 		t.Errorf("%d bytes from the peer, %d from the UFS, want 2 chunks and 0", s.PeerBytes, s.UFSBytes)
 	}
@@ -98,7 +99,6 @@ func TestPlaced(t *testing.T) {
 				close(streamed)
 				return
 			}
-			defer func() { _ = s.Close() }()
 			var got []byte
 			for i := range shoal.Chunks(s.Length()) {
 				data, _, err := s.Chunk(context.Background(), i, make([]byte, shoal.ChunkSize))
@@ -107,6 +107,7 @@ func TestPlaced(t *testing.T) {
 				}
 				got = append(got, data...)
 			}
+			_ = s.Close() // before the count of what is in flight
 			streamed <- got
 		}()
 		return []byte{1}, nil
@@ -147,7 +148,7 @@ func TestNotPlaced(t *testing.T) {
 func TestTake(t *testing.T) {
 	b := newBench(t, FetcherConfig{})
 	e, want := b.put(t, 3*shoal.ChunkSize)
-	o := offer{shoal.Key{File: e.File}, e.Info.Size, "/m"}
+	o := offer{shoal.Key{File: e.File}, e.Info.Size, "/m", 0}
 	b.peers.fetch = func(_ context.Context, from shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
 		if from != "n1" || key != o.key {
 			t.Errorf("Fetch(%v) from %s, want %v from n1", key, from, o.key)
@@ -179,7 +180,7 @@ func TestTakeFails(t *testing.T) {
 	b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
 		return errors.Join(send(sink, key, want, first, 1), fs.ErrNotExist)
 	}
-	b.Take("n1", offer{shoal.Key{File: e.File}, e.Info.Size, "/m"})
+	b.Take("n1", offer{shoal.Key{File: e.File}, e.Info.Size, "/m", 0})
 	b.Close()
 	if s := b.Stats(); s.Taken != 0 || s.InFlightBytes != 0 || len(b.dir.added) != 0 {
 		t.Errorf("taken %d, %d bytes in flight, announced %d; want none", s.Taken, s.InFlightBytes, len(b.dir.added))
@@ -187,7 +188,7 @@ func TestTakeFails(t *testing.T) {
 }
 
 func TestOfferOnTheWire(t *testing.T) {
-	o := offer{shoal.Key{File: shoal.FileID{1, 2}, Index: 3}, 4*shoal.BlockSize + 5, "/data"}
+	o := offer{shoal.Key{File: shoal.FileID{1, 2}, Index: 3}, 4*shoal.BlockSize + 5, "/data", 0}
 	if got, err := decodeOffer(o.encode()); err != nil || got != o {
 		t.Errorf("decodeOffer(encode(%+v)) = %+v, %v", o, got, err)
 	}
@@ -197,7 +198,7 @@ func TestOfferOnTheWire(t *testing.T) {
 			t.Errorf("decodeOffer(%d bytes) = %+v, want an error", n, got)
 		}
 	}
-	beyond := offer{shoal.Key{Index: 9}, shoal.BlockSize, ""}
+	beyond := offer{shoal.Key{Index: 9}, shoal.BlockSize, "", 0}
 	if got, err := decodeOffer(beyond.encode()); err == nil {
 		t.Errorf("decodeOffer of a block beyond its file = %+v, want an error", got)
 	}

@@ -52,6 +52,7 @@ type Agent struct {
 	drain   drain
 	zones   atomic.Pointer[map[shoal.NodeID]string] // of the members
 	evicted atomic.Pointer[replicas.Runner]         // told of evictions once it runs
+	leaving atomic.Pointer[forwarder]               // hands last replicas over once it runs; nil when none are
 	closers []closer
 }
 
@@ -142,6 +143,9 @@ func (a *Agent) openStore(context.Context) error {
 	}
 	open := storeConfig(a.cfg, disks, a.log.With("part", "store"))
 	open.OnEvict, open.Resign = a.dropped, a.resign
+	if len(forwardRates(a.cfg)) > 0 {
+		open.Forward = a.forward
+	}
 	store, err := blockstore.Open(open)
 	if err != nil {
 		return err
@@ -165,6 +169,12 @@ func (a *Agent) resign(keys []shoal.Key) {
 	if where := a.evicted.Load(); where != nil {
 		where.Resign(keys...)
 	}
+}
+
+// forward has a last replica that must go handed over to another node, if it may.
+func (a *Agent) forward(key shoal.Key, r blockstore.Replica) bool {
+	f := a.leaving.Load()
+	return f != nil && f.forward(key, r)
 }
 
 func (a *Agent) openNames(ctx context.Context) error {
@@ -232,6 +242,11 @@ func (a *Agent) openPeers(context.Context) error {
 	})
 	a.onClose("fetcher", func() error { a.fetch.Close(); return nil })
 	a.onClose("drain", a.drain.close)
+	if rates := forwardRates(a.cfg); len(rates) > 0 {
+		f := newForwarder(where, a.fetch, a.store, rates)
+		a.onClose("forwarder", f.close)
+		a.leaving.Store(f)
+	}
 	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))
 	// Nobody is admitted before the first membership, so s is complete by then.
 	a.joined([]shoal.Member{a.self})

@@ -37,6 +37,18 @@ func limitsOf(cfg *config.Config) func(dataset string) replicas.Limits {
 	return func(dataset string) replicas.Limits { return limits[dataset] }
 }
 
+// forwardRates returns how much of a dataset's last replicas may be handed over per second, for
+// datasets of which any may.
+func forwardRates(cfg *config.Config) map[string]int64 {
+	rates := make(map[string]int64)
+	for _, m := range cfg.Namespace {
+		if m.Forward > 0 {
+			rates[m.Path] = int64(m.Forward)
+		}
+	}
+	return rates
+}
+
 // rebuildLog returns what logs how rebuilds of indexes go, a line per disk and interval. It may
 // be called by several goroutines.
 func rebuildLog(log *slog.Logger, interval time.Duration) func(blockstore.Progress) {

@@ -207,6 +207,6 @@ func (d *drain) copy(ctx context.Context, key shoal.Key, r blockstore.Replica) b
 	if !ok {
 		return false
 	}
-	accepted, _ := d.agent.fetch.offer(ctx, to, offer{key, r.File.SizeBytes, r.File.Dataset}) // another pass asks again
+	accepted, _ := d.agent.fetch.offer(ctx, to, offer{key: key, size: r.File.SizeBytes, dataset: r.File.Dataset}) // another pass asks again
 	return accepted
 }

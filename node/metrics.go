@@ -23,6 +23,7 @@ func (a *Agent) metrics() *prometheus.Registry {
 	reg.MustRegister(newCacheCollector(a.store.Stats))
 	a.meshMetrics(reg)
 	directoryMetrics(reg, a.where.Stats)
+	forwardMetrics(reg, a.forwarding)
 	return reg
 }
 

@@ -17,11 +17,35 @@ type offer struct {
 	key     shoal.Key
 	size    int64  // bytes of the block's file
 	dataset string // whose quota it counts for, and whose rules hold
+	passes  uint8  // how often it will have been handed over since it was read: see forwarder
 }
 
 var errOffer = errors.New("malformed offer")
 
-// encode returns o on the wire: the key, the size as a varint, the dataset.
+// request returns the call that makes the offer. One of a block that is handed over is a call of
+// its own, so that what a node of another version does not know of is not misread there.
+func (o offer) request() []byte {
+	if o.passes > 0 {
+		return append([]byte{callForward, o.passes}, o.encode()...)
+	}
+	return append([]byte{callOffer}, o.encode()...)
+}
+
+// offerOf returns the offer of a request.
+func offerOf(request []byte) (offer, error) {
+	if request[0] != callForward {
+		return decodeOffer(request[1:])
+	}
+	if len(request) < 2 || request[1] == 0 || request[1] > blockstore.MaxPasses {
+		return offer{}, errOffer
+	}
+	o, err := decodeOffer(request[2:])
+	o.passes = request[1]
+	return o, err
+}
+
+// encode returns what offers have in common on the wire: the key, the size as a varint, the
+// dataset.
 func (o offer) encode() []byte {
 	b := o.key.AppendTo(make([]byte, 0, shoal.KeyLen+binary.MaxVarintLen64+len(o.dataset)))
 	return append(binary.AppendUvarint(b, uint64(o.size)), o.dataset...)
@@ -44,7 +68,7 @@ func decodeOffer(b []byte) (offer, error) {
 // it is still on its way here.
 func (r *Fetcher) place(ctx context.Context, ft *fetch, to shoal.NodeID) {
 	ft.place = to
-	o := offer{ft.key, ft.entry.Info.Size, ft.entry.Mount}
+	o := offer{key: ft.key, size: ft.entry.Info.Size, dataset: ft.entry.Mount}
 	r.wg.Go(func() {
 		if accepted, err := r.offer(ctx, to, o); !accepted {
 			r.stats.notPlaced.Add(1)
@@ -58,7 +82,7 @@ func (r *Fetcher) place(ctx context.Context, ft *fetch, to shoal.NodeID) {
 
 // offer asks a node to keep a block, and says whether it will.
 func (r *Fetcher) offer(ctx context.Context, to shoal.NodeID, o offer) (accepted bool, err error) {
-	reply, err := r.peers.Call(ctx, to, append([]byte{callOffer}, o.encode()...))
+	reply, err := r.peers.Call(ctx, to, o.request())
 	return err == nil && len(reply) == 1 && reply[0] == 1, err
 }
 
@@ -75,6 +99,18 @@ func (r *Fetcher) awaitTaken(ctx context.Context, ft *fetch) {
 
 // wasTaken says that the block need not wait for the node it is placed on any longer.
 func (f *fetch) wasTaken() { f.takenOnce.Do(func() { close(f.taken) }) }
+
+// HandleOffer answers the request in which node from offers a block.
+func (r *Fetcher) HandleOffer(from shoal.NodeID, request []byte) ([]byte, error) {
+	o, err := offerOf(request)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Take(from, o):
+		return []byte{1}, nil
+	}
+	return []byte{0}, nil
+}
 
 // Take considers the offer of node from and says whether the block is going to be here: it is
 // streamed from there in the background.
@@ -96,7 +132,7 @@ func (r *Fetcher) Take(from shoal.NodeID, o offer) bool {
 	// source.
 	entry := shoal.Entry{File: o.key.File, Mount: o.dataset, Info: shoal.FileInfo{Size: o.size}}
 	ft := r.newFetch(entry, o.key, span{0, maxChunks})
-	ft.cancel, ft.keep = cancel, true
+	ft.cancel, ft.keep, ft.passes = cancel, true, o.passes
 	r.takes[ft] = true
 	r.wg.Go(func() { r.take(ctx, ft, from) })
 	return true

@@ -20,6 +20,7 @@ const (
 	callReplicas = 1 // the directory; the rest is replicas' own
 	callSummary  = 2 // asks for the node's Summary as JSON
 	callOffer    = 3 // asks the node to keep a block; the rest is an offer, the answer 1 if it will, else 0
+	callForward  = 4 // callOffer of a last replica its holder must evict: how often that was done, and the offer
 )
 
 var errUnknownCall = errors.New("unknown call: the caller runs another version")
@@ -42,15 +43,8 @@ func (s *service) HandleCall(ctx context.Context, from shoal.NodeID, request []b
 		return s.agent.where.HandleCall(ctx, from, request[1:])
 	case callSummary:
 		return json.Marshal(s.agent.Summary())
-	case callOffer:
-		o, err := decodeOffer(request[1:])
-		if err != nil {
-			return nil, err
-		}
-		if s.agent.fetch.Take(from, o) {
-			return []byte{1}, nil
-		}
-		return []byte{0}, nil
+	case callOffer, callForward:
+		return s.agent.fetch.HandleOffer(from, request)
 	}
 	return nil, errUnknownCall
 }

@@ -25,6 +25,7 @@ type Summary struct {
 	View      string          `json:"view"`  // equal on nodes that see the same members
 	Mount     string          `json:"mount"` // where the namespace is mounted, "" if it is not
 	Cache     CacheStatus     `json:"cache"`
+	Forwards  ForwardStatus   `json:"forwards"`
 	Reads     ReadStats       `json:"reads"`
 	Fetches   FetchStats      `json:"fetches"`
 	Directory DirectoryStatus `json:"directory"`
@@ -158,7 +159,7 @@ func (a *Agent) Summary() Summary {
 	s := Summary{
 		ID: a.self.ID, Name: a.self.Name, Zone: a.self.Zone, Version: a.version,
 		UptimeS: time.Since(a.started).Seconds(), View: fmt.Sprintf("%016x", uint64(a.where.View())),
-		Cache: cacheStatus(a.store.Stats()), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
+		Cache: cacheStatus(a.store.Stats()), Forwards: a.forwarding(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
 	}
 	if a.door.Load() != nil {
 		s.Mount = a.cfg.Mount.Path

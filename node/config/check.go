@@ -14,6 +14,8 @@ const (
 	minScrub     Bytes = 64 << 10 // a 4 MiB block a minute
 	maxScrub     Bytes = 16 << 30
 	minPause           = time.Minute
+	minForward   Bytes = 64 << 10
+	maxForward   Bytes = 16 << 30
 	maxReadahead Bytes = 1 << 30
 	minInflight  Bytes = 64 << 20
 	maxInflight  Bytes = 64 << 30

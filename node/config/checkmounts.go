@@ -55,6 +55,12 @@ func (k *checker) mount(key string, m Mount) {
 	}
 	k.oneOf(key+".policy", m.Policy, "auto", "uniform", "lru", "lfu", "sieve", "gdsf")
 	k.replicas(key+".replicas", m.Replicas)
+	switch {
+	case m.Forward != 0 && (m.Forward < minForward || m.Forward > maxForward):
+		k.refuse(key+".forward", m.Forward.String(), fmt.Sprintf("out of limits; give %v to %v, or 0 to hand nothing over", minForward, maxForward))
+	case m.Forward != 0 && !m.Replicas.Classes:
+		k.refuse(key+".forward", m.Forward.String(), "without replicas.classes no copy is known to be the last; leave forward out, or set classes to true")
+	}
 	if m.Quota != 0 && (m.Quota < minCache || m.Quota > maxCache) {
 		k.refuse(key+".quota", m.Quota.String(), fmt.Sprintf("out of limits; give %v to %v, or 0 for none", minCache, maxCache))
 	}

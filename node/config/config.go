@@ -139,6 +139,10 @@ type Mount struct {
 	Quota Bytes `yaml:"quota"`
 	// Replicas bounds the copies of a block in the mesh.
 	Replicas Replicas `yaml:"replicas"`
+	// Forward is how much per second each node may hand over to others of what it must evict and
+	// nobody else has, instead of dropping it. Only with Replicas.Classes. 64KiB to 16GiB, or 0:
+	// nothing is handed over. Default 0. See docs/eviction.md.
+	Forward Bytes `yaml:"forward"`
 	// Metadata says how long names and attributes are believed.
 	Metadata Metadata `yaml:"metadata"`
 	// Write says what writing does. "ro" (read-only) is the default and all there is in

@@ -80,7 +80,7 @@ namespace:
     replicas: {min: "${REPLICAS}", max: 3, classes: false}
     metadata: {ttl: 0s, max_stale: 90m}
     write: ro
-  - {path: /models/nas, ufs: "file:///nas"}
+  - {path: /models/nas, ufs: "file:///nas", forward: 64MiB}
 read: {readahead: 0, max_inflight: 64MiB}
 admin: {socket: /tmp/shoal.sock, token_file: /etc/shoal/token}
 log: {level: warn, format: json}
@@ -112,7 +112,7 @@ log: {level: warn, format: json}
 			Replicas: Replicas{Min: 1, Max: 3},
 			Metadata: Metadata{MaxStale: 90 * time.Minute},
 		}, {
-			Path: "/models/nas", UFS: "file:///nas", Policy: "auto", Write: "ro",
+			Path: "/models/nas", UFS: "file:///nas", Policy: "auto", Write: "ro", Forward: 64 << 20,
 			Replicas: Replicas{Min: 1, Max: Unlimited, Classes: true},
 			Metadata: Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour},
 		}},
