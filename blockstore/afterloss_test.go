@@ -131,6 +131,7 @@ func (s *smallStore) tear(key shoal.Key) {
 // TestTornPuts tears blocks by a power loss. One that no Sync had made durable is lost by that and
 // nothing is wrong with the disk; one that was durable is bad.
 func TestTornPuts(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		durable bool

@@ -70,12 +70,14 @@ func (s *smallStore) flips(at stretch, step int, key shoal.Key, readOff, readLen
 // TestEveryBitFlip flips the bits of a small store's containers, one at a time: every bit of
 // the packed block and of the short sparse one, of their records, of the gaps around them and
 // of the headers; of the 4 MiB block every bit of its first page and of its record, and one bit
-// of every 1 KiB (4 KiB with -short); of unused slots one of every 16 bytes.
+// of every 1 KiB; of unused slots one of every 16 bytes. To be done in seconds it flips every bit of
+// the records, and of the others one of every third byte, and of every 4 KiB.
 func TestEveryBitFlip(t *testing.T) {
+	t.Parallel()
 	s := newSmallStore(t)
-	coarse := 1024
+	fine, coarse := 1, 1024
 	if !thorough() {
-		coarse = pageSize
+		fine, coarse = 3, pageSize
 	}
 	zero := func(int) int { return 0 }
 	same := func(off int) int { return off }
@@ -93,21 +95,21 @@ func TestEveryBitFlip(t *testing.T) {
 		off, n  func(int) int
 		carries bool // a block's bytes: every flip must be detected
 	}{
-		{"packed", packed, 1, s.packed, zero, all(s.packed), true},
-		{"packed, in pieces", packed, 1, s.packed, same, one, true},
+		{"packed", packed, fine, s.packed, zero, all(s.packed), true},
+		{"packed, in pieces", packed, fine, s.packed, same, one, true},
 		{"its record", record, 1, s.packed, zero, all(s.packed), true},
 		{"its record, in pieces", record, 1, s.packed, zero, one, true},
-		{"its gap", stretch{packed.path, packed.off + smallPacked, int(record.off-packed.off) - smallPacked}, 1, s.packed, zero, all(s.packed), false},
-		{"slab header", stretch{packed.path, 0, slabFirst}, 1, s.packed, zero, one, false},
+		{"its gap", stretch{packed.path, packed.off + smallPacked, int(record.off-packed.off) - smallPacked}, fine, s.packed, zero, all(s.packed), false},
+		{"slab header", stretch{packed.path, 0, slabFirst}, fine, s.packed, zero, one, false},
 		{"slots behind", stretch{packed.path, slotEnd, 128<<10 - int(slotEnd)}, 16, s.packed, zero, all(s.packed), false},
-		{"last", last, 1, s.sparse[1], zero, all(s.sparse[1]), true},
+		{"last", last, fine, s.sparse[1], zero, all(s.sparse[1]), true},
 		{"its record", lastRecord, 1, s.sparse[1], zero, all(s.sparse[1]), true},
-		{"its cell's gap", stretch{lastRecord.path, cellOffset(1), sumsCell - lastRecord.n}, 1, s.sparse[1], zero, one, false},
-		{"sums header", stretch{lastRecord.path, 0, sumsCell}, 1, s.sparse[1], zero, one, false},
-		{"first page", stretch{first.path, 0, pageSize}, 1, s.sparse[0], same, one, true},
+		{"its cell's gap", stretch{lastRecord.path, cellOffset(1), sumsCell - lastRecord.n}, fine, s.sparse[1], zero, one, false},
+		{"sums header", stretch{lastRecord.path, 0, sumsCell}, fine, s.sparse[1], zero, one, false},
+		{"first page", stretch{first.path, 0, pageSize}, fine, s.sparse[0], same, one, true},
 		{"first", first, coarse, s.sparse[0], same, one, true},
 		{"its record", firstRecord, 1, s.sparse[0], zero, one, true},
-		{"its cell's gap", stretch{firstRecord.path, cellOffset(0), sumsCell - firstRecord.n}, 1, s.sparse[0], zero, one, false},
+		{"its cell's gap", stretch{firstRecord.path, cellOffset(0), sumsCell - firstRecord.n}, fine, s.sparse[0], zero, one, false},
 	}
 	total, found := 0, 0
 	for _, tt := range tests {
@@ -211,6 +213,7 @@ func TestBitFlipFormats(t *testing.T) {
 // records, and has the index made anew from them: a container without its header is lost, and
 // so is a block without its record, but nothing else, and nothing is wrong.
 func TestBitFlipHeaders(t *testing.T) {
+	t.Parallel()
 	s := newSmallStore(t)
 	packed, last := s.recordOf(s.packed), s.recordOf(s.sparse[1])
 	dir := s.disks[0].path
@@ -251,6 +254,7 @@ func TestBitFlipHeaders(t *testing.T) {
 // TestBitFlipIndex flips bits of the files of the index: whatever comes of it, no wrong byte is
 // served, and the store opens and goes on.
 func TestBitFlipIndex(t *testing.T) {
+	t.Parallel()
 	s := newSmallStore(t)
 	dir := s.disks[0].path
 	// A table, and a log behind it.

@@ -13,6 +13,7 @@ import (
 // TestDamage does worse than flipping bits to where the blocks are: what was there is gone,
 // or is zero, or is something else that was written by this store.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	truncate := func(at func(*smallStore) int64) func(*smallStore, shoal.Key) {
 		return func(s *smallStore, key shoal.Key) {
 			if err := os.Truncate(s.bytesOf(key).path, at(s)); err != nil {

@@ -52,7 +52,7 @@ func crashStart(t *testing.T, dir string, round int, env ...string) (*exec.Cmd, 
 // without warning, over and over in one directory that is never closed. Each that comes after
 // opens the store, verifies every block, and compares the account with the file system; what
 // the one before has said must be true.
-func TestKilled(t *testing.T) {
+func TestKilled(t *testing.T) { // not in parallel: a child has the locks of others' directories until it runs
 	kills := crashCount(t, "SHOAL_SOAK_KILLS", 100)
 	if !thorough() {
 		kills = min(kills, 10)

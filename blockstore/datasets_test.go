@@ -21,6 +21,7 @@ import (
 // TestDatasetNamesLost loses or damages the names of the datasets: the blocks are kept, those of
 // a name that is lost count for none that comes later, and quotas hold for those that come.
 func TestDatasetNamesLost(t *testing.T) {
+	t.Parallel()
 	for _, index := range []bool{true, false} {
 		for _, contents := range []string{"", "a\nb", "a\n", "\x00\x00\x00\x00", "\xff\nb\nc\n", "a\na\nc\n", "gone"} {
 			t.Run(fmt.Sprintf("%q index %v", contents, index), func(t *testing.T) {

@@ -80,6 +80,7 @@ func TestFullFaults(t *testing.T) {
 	}
 	d := s.disks[0]
 	awaitDisk(t, d, "the lower limit is kept", func(d *disk) bool { return d.places.bytes() <= d.limit })
+	settled(s) // the room that was asked for is made, too
 	if st := s.Stats(); st.Disks[0].Err != nil || st.Disks[0].LimitBytes != 3*cfg.SlabBytes || st.Blocks < pageSlots {
 		t.Errorf("Stats() = %+v, want a limit of 3 slabs and blocks", st)
 	}

@@ -110,6 +110,7 @@ func TestHealsWithoutRoom(t *testing.T) {
 // TestLimitStays checks that a limit which was lowered is not raised for the room that was given
 // back when it was: it would go up and down, and blocks be lost each time.
 func TestLimitStays(t *testing.T) {
+	t.Parallel()
 	const slabs, perSlab, size = 8, 16, 200_000
 	cfg := oneDisk(fastDir(t), 64*shoal.BlockSize)
 	cfg.SlabBytes, cfg.RetryInterval = shoal.BlockSize, time.Hour

@@ -1,7 +1,9 @@
 package blockstore
 
 import (
-	"math/rand/v2"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/binary"
 	"os"
 	"testing"
 
@@ -14,22 +16,31 @@ import (
 // tenth of it or so, for make test to end soon.
 func thorough() bool { return os.Getenv("SHOAL_TEST_ALL") != "" && !testing.Short() }
 
+// length returns how long a test is to be: full when tests run at full length, else short.
+func length(full, short int) int {
+	if thorough() {
+		return full
+	}
+	return short
+}
+
 // testKey returns the key of block number i, each of a file of its own.
 func testKey(i uint32) shoal.Key {
 	return shoal.Key{File: shoal.FileID{byte(i), byte(i >> 8), byte(i >> 16), 0xaa}, Index: i % 7}
 }
 
-// randomBytes returns n bytes that depend on seed only.
+// randomBytes returns n bytes that depend on seed only. They come from a cipher, which writes them in
+// one go: the race detector would look at every byte that a loop writes.
 func randomBytes(seed uint64, n int) []byte {
-	rnd := rand.New(rand.NewPCG(seed, 99))
-	b := make([]byte, n+8)
-	for i := 0; i < n; i += 8 {
-		v := rnd.Uint64()
-		for j := range 8 {
-			b[i+j] = byte(v >> (8 * j))
-		}
+	var key [aes.BlockSize]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // of the key's length, which is right
 	}
-	return b[:n]
+	b := make([]byte, n)
+	cipher.NewCTR(block, key[:]).XORKeyStream(b, b)
+	return b
 }
 
 // openTest opens a store and closes it at the test's end. Watermarks are off unless given,
@@ -76,10 +87,29 @@ func fastDir(t *testing.T) string {
 	t.Helper()
 	const memory, enough = "/dev/shm", 1 << 30
 	var st unix.Statfs_t
-	if err := unix.Statfs(memory, &st); err == nil && st.Bavail*uint64(st.Bsize) >= enough {
-		t.Setenv("TMPDIR", memory)
+	if err := unix.Statfs(memory, &st); err != nil || st.Bavail*uint64(st.Bsize) < enough {
+		return t.TempDir()
 	}
-	return t.TempDir()
+	dir, err := os.MkdirTemp(memory, "shoal") //nolint:usetesting // it makes none in memory, but by an environment for all tests
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove the test's directory: %v", err)
+		}
+	})
+	return dir
+}
+
+// openFiles returns how many file descriptors this process has.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skipf("SKIPPED: cannot count file descriptors: %v", err)
+	}
+	return len(fds)
 }
 
 // keysOf returns the keys of blocks that went.

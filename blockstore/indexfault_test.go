@@ -18,6 +18,7 @@ import (
 // TestIndexFaults breaks the index at the n-th write, for many n: nothing may panic or
 // hang, reads go on, and after the disk heals nothing is lost, nor after a restart.
 func TestIndexFaults(t *testing.T) {
+	t.Parallel()
 	for nth := range 30 {
 		dir := fastDir(t)
 		var writes atomic.Int64

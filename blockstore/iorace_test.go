@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -194,52 +195,80 @@ func TestMovedWhileTold(t *testing.T) {
 }
 
 // TestCloseEndsLateRebuild closes a store while the index of a disk is made anew that failed when
-// it was opened.
+// it was opened: containers that were not begun then are not begun.
 func TestCloseEndsLateRebuild(t *testing.T) {
-	var broken atomic.Bool
-	cfg := pageStore(fastDir(t), 64)
+	const slabs = 60
+	cfg := pageStore(fastDir(t), slabs+4)
 	cfg.Disks = append(cfg.Disks, Disk{Path: fastDir(t), SizeBytes: cfg.Disks[0].SizeBytes})
-	slow := cfg.Disks[1].Path
-	cfg.RetryInterval = time.Hour
-	cfg.files = &faultyFiles{fault: func(op, name string) error {
-		if op == "list" && broken.Load() && strings.HasPrefix(name, slow) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openTest(t, cfg)
+		for i := range uint32(slabs * pageSlots) {
+			put(t, s, pageKey(i), randomBytes(uint64(i), 1000))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		late := newLateRebuild(t, cfg)
+		if last := late.closeAmid(t); last.Done == 0 || last.Done > rebuildWorkers+1 || last.Total < 3*rebuildWorkers {
+			t.Errorf("the rebuild went on to %+v, want it ended with those of the workers and the next, which waited for one", last)
+		}
+		if got := openTest(t, cfg).Stats(); got.Blocks != slabs*pageSlots {
+			t.Errorf("blocks after a restart = %d, want %d", got.Blocks, slabs*pageSlots)
+		}
+	})
+}
+
+// A lateRebuild is a store whose second disk fails while it is opened, and has lost its index.
+type lateRebuild struct {
+	cfg    Config
+	slow   string // the second disk
+	broken atomic.Bool
+	opened atomic.Int64  // slabs
+	goOn   chan struct{} // closed when others may be
+}
+
+func newLateRebuild(t *testing.T, cfg Config) *lateRebuild {
+	t.Helper()
+	l := &lateRebuild{cfg: cfg, slow: cfg.Disks[1].Path, goOn: make(chan struct{})}
+	if err := os.RemoveAll(filepath.Join(l.slow, "index")); err != nil {
+		t.Fatal(err)
+	}
+	l.cfg.RetryInterval = time.Millisecond
+	l.cfg.files = &faultyFiles{fault: func(op, name string) error {
+		switch {
+		case !strings.HasPrefix(name, l.slow):
+		case op == "list" && l.broken.Load():
 			return unix.EIO
+		case op == "open" && !l.broken.Load() && filepath.Dir(name) == filepath.Join(l.slow, slabsDir) && l.opened.Add(1) > 1:
+			<-l.goOn
 		}
 		return nil
 	}}
-	s := openTest(t, cfg)
-	for i := range uint32(60 * pageSlots) {
-		put(t, s, pageKey(i), randomBytes(uint64(i), 1000))
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(filepath.Join(slow, "index")); err != nil {
-		t.Fatal(err)
-	}
-	var last Progress
+	return l
+}
+
+// closeAmid opens the store, closes it when one container of the rebuild is done, and returns how
+// far the rebuild came. The other containers that were begun go on when all has heard of Close
+// that is to hear of it.
+func (l *lateRebuild) closeAmid(t *testing.T) (last Progress) {
+	t.Helper()
+	var s *Store
 	closed := make(chan error, 1)
-	cfg.Progress = func(p Progress) {
+	l.cfg.Progress = func(p Progress) {
 		if last = p; p.Done == 1 {
 			go func() { closed <- s.Close() }()
-			<-s.quit
+			synctest.Wait()
+			close(l.goOn)
 		}
 	}
-	cfg.RetryInterval = time.Millisecond
-	broken.Store(true)
+	l.broken.Store(true)
 	var err error
-	if s, err = Open(cfg); err != nil {
+	if s, err = Open(l.cfg); err != nil {
 		t.Fatal(err)
 	}
-	broken.Store(false)
+	l.broken.Store(false)
 	if err := <-closed; err != nil {
 		t.Errorf("Close() = %v", err)
 	}
-	if last.Done > last.Total/2 {
-		t.Errorf("the rebuild went on to %+v, want it ended", last)
-	}
-	cfg.Progress = nil
-	if got := openTest(t, cfg).Stats(); got.Blocks != 60*pageSlots {
-		t.Errorf("blocks after a restart = %d, want %d", got.Blocks, 60*pageSlots)
-	}
+	return last
 }

@@ -163,6 +163,7 @@ func robbedKey(file byte, index uint32) shoal.Key {
 // TestContainerRemoved has somebody remove a file of a container that is in use: its blocks are
 // lost and no others, whether a put or a read comes upon it, and the disk stays in use.
 func TestContainerRemoved(t *testing.T) {
+	t.Parallel()
 	small := File{SizeBytes: smallPacked}
 	for _, kind := range []fileKind{slabFile, sparseFile, sumsFile} {
 		for _, first := range []string{"put", "read", "scrub"} {

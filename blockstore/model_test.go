@@ -15,6 +15,7 @@ const modelSteps = 100_000
 
 // TestModel runs random histories of puts, reads, pins, evictions, removals and restarts.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	var done historyCounts
 	for name, histories := range map[string]func(*testing.T) historyCounts{"exact": modelExact, "mixed": modelMixed} {
 		t.Run(name, func(t *testing.T) {

@@ -194,6 +194,7 @@ func offlineGlob(t *testing.T, dir, pattern string) []string {
 
 // TestCheckAudits breaks a directory in each way an audit knows.
 func TestCheckAudits(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name             string
 		wreck            func(t *testing.T, dir string)
@@ -422,7 +423,7 @@ func TestOfflineAfterKill(t *testing.T) {
 		put(t, s, pageKey(i), randomBytes(uint64(i), 3000))
 	}
 	put(t, s, shoal.Key{File: shoal.FileID{0xcc}, Index: 1}, randomBytes(1, 5000))
-	left := filepath.Join(t.TempDir(), "left")
+	left := filepath.Join(fastDir(t), "left")
 	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,10 @@
 package blockstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -197,6 +199,9 @@ func TestOpenAllFail(t *testing.T) {
 	}
 }
 
+// lostFile is how long the large files of a lostIndex are: of two whole blocks and a short one.
+const lostFile = 2*shoal.BlockSize + 5000
+
 // A lostIndex is a store whose index is about to be lost.
 type lostIndex struct {
 	*Store // while a test looks into it
@@ -226,7 +231,7 @@ func newLostIndex(t *testing.T) *lostIndex {
 		put(pageKey(i), File{SizeBytes: int64(len(data))}, []string{"", "a", "b"}[i%3], data)
 	}
 	for i := range uint32(6) {
-		file := File{SizeBytes: 3*shoal.BlockSize - 1000}
+		file := File{SizeBytes: lostFile}
 		key := shoal.Key{File: shoal.FileID{0xcc, byte(i % 3)}, Index: i / 2}
 		put(key, file, "c", randomBytes(uint64(i), shoal.BlockLen(file.SizeBytes, key.Index)))
 	}
@@ -253,10 +258,19 @@ func newLostIndex(t *testing.T) *lostIndex {
 func (l *lostIndex) check(t *testing.T, extra bool) *Store {
 	t.Helper()
 	s := openTest(t, l.cfg)
-	for key, data := range l.data {
-		checkReadAt(t, s, key, data, 0, len(data))
+	buf := make([]byte, shoal.BlockSize) // one for all: the race detector makes a new one dear
+	for key, want := range l.data {
+		if n, err := s.ReadAt(key, buf, 0); err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(buf[:n], want) {
+			t.Errorf("ReadAt(%v) = %d, %v, want the %d bytes as put", key, n, err, len(want))
+		}
 	}
-	checkAll(t, s)
+	for key := range s.Keys() {
+		if l.data[key] == nil {
+			if err := s.Check(key); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	st := s.Stats()
 	if st.Corrupt != 0 || st.Blocks < len(l.data) || !extra && (st.Blocks != l.want.Blocks || st.Bytes != l.want.Bytes) {
 		t.Errorf("Stats() = %+v, want the blocks of %+v", st, l.want)
@@ -433,16 +447,6 @@ func datasetOf(s *Store, key shoal.Key) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.datasets.names[b.dataset]
-}
-
-// openFiles returns how many file descriptors this process has.
-func openFiles(t *testing.T) int {
-	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skipf("SKIPPED: cannot count file descriptors: %v", err)
-	}
-	return len(fds)
 }
 
 // TestRebuildTornSlot checks that a rebuild shows no block whose write did not come to its end.

@@ -13,6 +13,7 @@ import (
 
 // TestNumbersAllocate compares the granules that are vacant with a list of booleans.
 func TestNumbersAllocate(t *testing.T) {
+	t.Parallel()
 	const seed = 11
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var s numbers
@@ -24,7 +25,7 @@ func TestNumbersAllocate(t *testing.T) {
 			taken[g] = is
 		}
 	}
-	for step := range 20_000 {
+	for step := range length(20_000, 5000) {
 		if len(live) > 0 && rnd.IntN(100) < 48 {
 			i := rnd.IntN(len(live))
 			s.release(live[i].first, live[i].count)
@@ -352,11 +353,12 @@ func (m *placesModel) punch(rnd *rand.Rand) {
 
 // TestPlacesRandom compares places with a naive model.
 func TestPlacesRandom(t *testing.T) {
+	t.Parallel()
 	const seed = 12
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	m := &placesModel{p: newPlaces(placesSlab, 4*pageSize), at: make(map[uint32]placing)}
 	most := 0
-	for step := range 10_000 {
+	for step := range length(10_000, 2500) {
 		m.step(rnd)
 		if err := m.check(); err != nil {
 			t.Fatalf("seed %d step %d: %v", seed, step, err)

@@ -30,9 +30,10 @@ const (
 // the store then shows must be right or dropped when it is read, and none may be lost that
 // was there when a Sync began that returned.
 func TestPowerLoss(t *testing.T) {
+	t.Parallel()
 	seeds := crashCount(t, "SHOAL_SOAK_SEEDS", 500)
 	if !thorough() {
-		seeds = min(seeds, 50)
+		seeds = min(seeds, 24)
 	}
 	begun := time.Now()
 	var sum powerTally

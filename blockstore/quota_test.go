@@ -56,6 +56,7 @@ func dataset(s *Store, name string) DatasetStats {
 // TestQuotaHolds puts blocks of several datasets from several goroutines: none exceeds its
 // quota at any moment, with what is being written, and the one without a quota stays whole.
 func TestQuotaHolds(t *testing.T) {
+	t.Parallel()
 	const writers, puts = 4, 150
 	for _, tt := range []struct {
 		name      string

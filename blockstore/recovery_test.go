@@ -48,7 +48,7 @@ type badSectorFile struct {
 
 // hit returns the bad stretches that n bytes at off touch.
 func (f *badSectorFile) hit(off int64, parts [][]byte) (hit []stretch) {
-	n := int64(len(slices.Concat(parts...)))
+	n := totalLen(parts)
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	for _, b := range f.fs.bad {
@@ -67,7 +67,7 @@ func (f *badSectorFile) ReadAt(parts [][]byte, off int64, direct bool) error {
 }
 
 func (f *badSectorFile) WriteAt(parts [][]byte, off int64) error {
-	end := off + int64(len(slices.Concat(parts...)))
+	end := off + totalLen(parts)
 	for _, b := range f.hit(off, parts) {
 		if off > b.off || end < b.off+int64(b.n) {
 			return &fs.PathError{Op: "write", Path: f.name, Err: unix.EIO}
@@ -77,6 +77,13 @@ func (f *badSectorFile) WriteAt(parts [][]byte, off int64) error {
 		f.fs.mu.Unlock()
 	}
 	return f.file.WriteAt(parts, off)
+}
+
+func totalLen(parts [][]byte) (n int64) {
+	for _, p := range parts {
+		n += int64(len(p))
+	}
+	return n
 }
 
 // open and close are of the store as it is, to look into.
@@ -106,6 +113,7 @@ func (l *lostIndex) forget(lost func(b block) bool) (n int) {
 // TestRebuildUnreadable has a rebuild meet a bad sector: it loses what lies there, says so, and
 // comes to its end, and what is put then goes well.
 func TestRebuildUnreadable(t *testing.T) {
+	t.Parallel()
 	slab := func(b block) bool { return b.packed && b.loc.Container == 1 }
 	sparse := func(b block) bool { return !b.packed }
 	tests := []struct {
@@ -164,7 +172,7 @@ func TestRebuildUnreadable(t *testing.T) {
 				}
 				file := File{SizeBytes: int64(len(data))}
 				if key.File[0] == 0xcc {
-					file.SizeBytes = 3*shoal.BlockSize - 1000
+					file.SizeBytes = lostFile
 				}
 				if err := s.Put(key, file, data, shoal.ChunkSums(key, data)); err != nil {
 					t.Errorf("Put() of a block that was lost = %v", err)
@@ -235,6 +243,7 @@ func TestRebuildOfFailedDisk(t *testing.T) {
 // TestRunNumberLost loses what numbers the runs: containers made then have names of their own all
 // the same.
 func TestRunNumberLost(t *testing.T) {
+	t.Parallel()
 	for _, contents := range []string{"", "x7\n", "99999999999999999999\n", "gone"} {
 		l := newLostIndex(t)
 		dir := l.cfg.Disks[0].Path

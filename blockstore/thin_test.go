@@ -88,6 +88,7 @@ func wantThere(t *testing.T, s *Store, keys ...shoal.Key) {
 // TestThinFileAfterCrash checks that the search for room that a crash left in large files of
 // which little is cached has no other block given up, and takes no part of a limit.
 func TestThinFileAfterCrash(t *testing.T) {
+	t.Parallel()
 	dir := hugeDir(t)
 	cfg := oneDisk(dir, 64<<20)
 	s, packed, thin := thinStore(t, cfg)
@@ -188,6 +189,7 @@ func hugeDir(t *testing.T) string {
 // TestSparseLoad checks that many sparse containers, with blocks in several pieces each, are as
 // they were after a restart: they are loaded side by side, and take numbers from one another.
 func TestSparseLoad(t *testing.T) {
+	t.Parallel()
 	const files, blocks = 300, 5
 	cfg := oneDisk(fastDir(t), 1<<30)
 	s := openTest(t, cfg)

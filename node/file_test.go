@@ -133,6 +133,7 @@ func TestFileReadAt(t *testing.T) {
 		{size - 1, 100},
 		{size, 10},
 		{size + 5, 10},
+		{0, size}, // for whatever Close would end, so that all of it has been sent
 	}
 	for _, tt := range tests {
 		p := make([]byte, tt.length)
