@@ -105,7 +105,7 @@ func (r *Fetcher) keep(ft *fetch) {
 		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)
 		return
 	}
-	r.where.Add(ft.key, shoal.BlockSum(ft.sums), r.cfg.Limits(ft.entry.Mount))
+	r.where.Add(ft.key, shoal.BlockSum(ft.sums), r.cfg.Limits(ft.entry.Mount), ft.leased)
 	if !r.store.Has(ft.key) { // evicted in between: its Drop may have overtaken the Add
 		r.where.Drop(ft.key, 0)
 	}

@@ -167,7 +167,7 @@ func fleet(nodes, blocks int) *mesh {
 		n := m.nodes[shoal.NodeID(words[i%nodes])]
 		key := shoal.Key{Index: uint32(i)}
 		n.store[key] = 1
-		m.send(n.core.Add(m.now, key, 1, Limits{}))
+		m.send(n.core.Add(m.now, key, 1, Limits{}, false))
 	}
 	m.pass(1_000)
 	return m

@@ -30,7 +30,8 @@ type Config struct {
 	// Warm is how long a home that is new may answer that it does not know yet. Default 10s.
 	Warm time.Duration
 	// AddDelay and DropDelay are how long the news of a block that is held, or no longer
-	// held, waits for company. Defaults 50ms and 1s.
+	// held, waits for company. Defaults 50ms and 1s. Other delays are multiples of AddDelay:
+	// see Rules.
 	AddDelay, DropDelay time.Duration
 	// Grace is how long a node that is gone keeps its place, so that one which restarts or
 	// loses its network for a moment moves nothing. Default 60s; negative: not at all.

@@ -21,7 +21,6 @@ type Core struct {
 	presence  presence
 	frontier  *shoal.Frontier                  // the node's own; never changed in place
 	toldFront map[shoal.NodeID]*shoal.Frontier // the last that each node was told
-	leased    map[shoal.Key]struct{}           // blocks the node is filling
 }
 
 // NewCore returns the Core of node self. It knows nobody until SetTable.
@@ -34,7 +33,7 @@ func NewCore(self shoal.NodeID, rules Rules) *Core {
 		self:      self,
 		rules:     rules.withDefaults(),
 		table:     NewTable(nil),
-		toldFront: make(map[shoal.NodeID]*shoal.Frontier), leased: make(map[shoal.Key]struct{}),
+		toldFront: make(map[shoal.NodeID]*shoal.Frontier),
 	}
 }
 
@@ -90,15 +89,10 @@ func (c *Core) Failed(now Tick, m Message) {
 	}
 }
 
-// Leased takes in that the node has got the lease to fill key: homes name it until it says
-// that it holds the block, so that need not be at once. It ends with Add or Release.
-func (c *Core) Leased(key shoal.Key) { c.leased[key] = struct{}{} }
-
 // Add tells the homes of key that the node holds it, as a keeper, and of how many replicas
-// its dataset wants.
-func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) []Message {
-	_, leased := c.leased[key]
-	delete(c.leased, key)
+// its dataset wants; leased says that it had the lease to fill it: the homes name it until they
+// hear of this, so that need not be at once.
+func (c *Core) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, leased bool) []Message {
 	c.Announcer.Add(now, key, sum, limits, leased)
 	c.Standings.gained(key)
 	return c.settle(now)
@@ -152,9 +146,6 @@ func (c *Core) Renew(now Tick, keys ...shoal.Key) []Message { return c.fills(now
 
 // Release returns the messages by which the node gives its leases on keys back.
 func (c *Core) Release(now Tick, keys ...shoal.Key) []Message {
-	for _, key := range keys {
-		delete(c.leased, key)
-	}
 	return c.fills(now, MsgRelease, keys)
 }
 

@@ -45,34 +45,6 @@ func TestAnnouncerDelays(t *testing.T) {
 	}
 }
 
-// A node that has the lease to fill a block says slowly that it has filled it, and only then.
-func TestLeasedIsToldSlowly(t *testing.T) {
-	c := NewCore("n1", Rules{})
-	c.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
-	key := shoal.Key{Index: 1}
-	for _, tt := range []struct {
-		name   string
-		before func()
-		want   bool // told within 100 ms
-	}{
-		{"leased", func() { c.Leased(key) }, false},
-		{"again, without a lease", func() {}, true},
-		{"leased and released", func() { c.Leased(key); c.Release(0, key) }, true},
-	} {
-		c.Announcer.Tick(10_000)
-		for _, s := range c.Announcer.streams {
-			s.inflight = nil
-		}
-		tt.before()
-		c.Add(20_000, key, 1, Limits{})
-		got := slices.ContainsFunc(c.Announcer.Tick(20_100), func(m Message) bool { return len(m.Changes) > 0 })
-		if got != tt.want {
-			t.Errorf("%s: told within 100 ms: %v, want %v", tt.name, got, tt.want)
-		}
-		c.Announcer.Tick(30_000)
-	}
-}
-
 // The other home is told of leases that last, several in one message, and of no others.
 func TestIntentsOfLongFills(t *testing.T) {
 	d := NewDirectory("n1", Rules{Warm: 1})

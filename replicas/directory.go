@@ -96,7 +96,7 @@ type member struct {
 	refreshAt Tick // when to ask for all digests
 	confirmed Tick // when all it holds was last confirmed
 
-	checks  []Change // blocks it is asked about, until it answers in a Batch
+	checks  []asking // blocks it is asked about, until it answers in a Batch
 	checkAt Tick
 
 	leftAt   Tick        // when it went away
@@ -104,6 +104,13 @@ type member struct {
 	missedAt Tick        // when something of it was missing last that had not been
 	version  uint64      // the last one it told: see Standings
 	orders   orderStream // what it has still to be told
+}
+
+// asking is a block of which it is in doubt whether a member holds it.
+type asking struct {
+	key  shoal.Key
+	hash uint64
+	sum  shoal.Sum
 }
 
 // Counts are what a Directory has done and has.
@@ -369,14 +376,14 @@ func (d *Directory) count(k Kind) {
 // check asks p, now and until it answers, whether it holds the block of slot.
 func (d *Directory) check(now Tick, p *member, slot uint32) {
 	e := d.entries.at(slot)
-	asked := slices.ContainsFunc(p.checks, func(c Change) bool { return c.Key == e.key })
+	asked := slices.ContainsFunc(p.checks, func(q asking) bool { return q.key == e.key })
 	if asked || len(p.checks) >= maxChecks {
 		return
 	}
 	if len(p.checks) == 0 {
 		p.checkAt = now
 	}
-	p.checks = append(p.checks, Change{Key: e.key, Sum: e.sum, Held: true})
+	p.checks = append(p.checks, asking{e.key, hashKey(e.key), e.sum})
 }
 
 // reply returns an empty answer of type t to m.

@@ -139,7 +139,7 @@ func (m *mesh) nodeCommand(t *testing.T, d *datadriven.TestData, n *meshNode, wo
 		for i, key := range keys {
 			n.store[key] = shoal.Sum(i + 1)
 			n.stand[key] = shoal.Untold()
-			m.send(n.core.Add(m.now, key, n.store[key], limitsArg(d)))
+			m.send(n.core.Add(m.now, key, n.store[key], limitsArg(d), false))
 		}
 	case "drop", "lose":
 		for _, key := range keys {

@@ -8,7 +8,7 @@
 //  2. Somebody has the lease to fill it: the reader streams from there.
 //  3. Nobody: the reader gets the lease, fills the block from the UFS, and announces it.
 //  4. The home is silent, or has just become the home and cannot tell: the reader asks
-//     the backup home, which knows as much. If neither can tell, it asks for the lease
+//     the backup home, which knows as much, but for what is younger than half a second. If neither can tell, it asks for the lease
 //     all the same, and if no home answers it reads the UFS itself.
 //
 // Holders tell both homes of a block when they get it and when they drop it, in numbered
@@ -36,7 +36,8 @@
 // keeper's, and only the home's orders change that:
 //
 //   - To be keeper, with the class of the replica. The holder takes it on, and says that it
-//     has (Obeyed) or that it does not have the block (Gone).
+//     has (Obeyed), that it does not have the block (Gone), or that it has gained it since the
+//     version the order names, so that another replica was meant (Stale).
 //   - To be keeper no more, with the class. The home gives this order only after others, as
 //     many as Limits.Min says, have obeyed an order to be keeper; and the order names the
 //     version the holder had before these others were asked. A holder that has gained the

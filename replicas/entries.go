@@ -64,16 +64,19 @@ func (t *entries) find(key shoal.Key, hash uint64) uint32 {
 	return 0
 }
 
-// findHeld returns the slot of the key with this hash of which member number n is a holder, 0
-// when there is none.
-func (t *entries) findHeld(hash uint64, n uint16) uint32 {
+// findHeld returns the slot of a key with this hash of which member number n is a holder, 0
+// when there is none, and whether there are more.
+func (t *entries) findHeld(hash uint64, n uint16) (slot uint32, more bool) {
 	var few [16]uint16
-	for slot := t.heads[t.bucket(hash)]; slot != 0; slot = t.at(slot).next {
-		if hashKey(t.at(slot).key) == hash && slices.Contains(t.holders(slot, few[:0]), n) {
-			return slot
+	for at := t.heads[t.bucket(hash)]; at != 0; at = t.at(at).next {
+		if hashKey(t.at(at).key) == hash && slices.Contains(t.holders(at, few[:0]), n) {
+			if slot != 0 {
+				return slot, true
+			}
+			slot = at
 		}
 	}
-	return 0
+	return slot, false
 }
 
 // put returns the slot of key, which is made when there is none.

@@ -63,8 +63,12 @@ func (c *Core) SetFrontier(now Tick, f shoal.Frontier) {
 // tell adds the node's frontier to a message that carries it, unless the receiver has been
 // told.
 func (c *Core) tell(m *Message) {
-	if m.Type.tellsFrontier() && c.toldFront[m.To] != c.frontier {
-		m.Frontier, c.toldFront[m.To] = c.frontier, c.frontier
+	if !m.Type.tellsFrontier() || c.toldFront[m.To] == c.frontier {
+		return
+	}
+	m.Frontier = c.frontier
+	if _, member := c.table.find(m.To); member {
+		c.toldFront[m.To] = c.frontier
 	}
 }
 

@@ -54,7 +54,7 @@ func TestHandOverAnnouncesWhatChanged(t *testing.T) {
 		n := m.nodes["n3"]
 		key := shoal.Key{Index: 5000 + changed}
 		n.store[key] = 1
-		m.send(n.core.Add(m.now, key, 1, Limits{}))
+		m.send(n.core.Add(m.now, key, 1, Limits{}, false))
 	}
 	delete(m.nodes["n2"].store, shoal.Key{Index: 1})
 	m.send(m.nodes["n2"].core.Drop(m.now, shoal.Key{Index: 1}, 0))

@@ -102,7 +102,7 @@ func (d *Directory) differ(slot uint32, was []told) {
 		if is.keeper {
 			d.keep(e.key, is.p, is.class, false)
 		} else {
-			d.moveOf(e.key).wait(leaving{p: is.p, basis: is.p.version})
+			d.moveOf(e.key).wait(leavingAsOf(is.p, is.p.version))
 		}
 	}
 	switch k := e.keepers(); {

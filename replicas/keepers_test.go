@@ -137,7 +137,7 @@ func TestStandingsForget(t *testing.T) {
 	c := NewCore("n1", Rules{MaxKept: 16, Settle: 1})
 	c.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}}))
 	for i := range uint32(100) {
-		c.Add(1, shoal.Key{Index: i}, 1, Limits{})
+		c.Add(1, shoal.Key{Index: i}, 1, Limits{}, false)
 	}
 	s := c.Standings
 	for _, tt := range []struct {
@@ -161,7 +161,7 @@ func TestStandingsAlone(t *testing.T) {
 	c := NewCore("n1", Rules{})
 	c.SetTable(0, NewTable([]shoal.Member{{ID: "n1"}}))
 	key := shoal.Key{Index: 7}
-	c.Add(1, key, 1, Limits{})
+	c.Add(1, key, 1, Limits{}, false)
 	c.Resign(1, key)
 	if out := c.deliver(1, c.Standings.Tick(1)); len(out) != 0 {
 		t.Errorf("resignations = %+v, want none for others", out)
@@ -200,7 +200,7 @@ func TestStandingsAlone(t *testing.T) {
 		t.Errorf("%d last replicas let go, want 2", got)
 	}
 	// When others join, it has to settle like everybody else.
-	c.Add(2, key, 1, Limits{})
+	c.Add(2, key, 1, Limits{}, false)
 	c.SetTable(3, NewTable([]shoal.Member{{ID: "n1"}, {ID: "n2"}}))
 	c.Resign(4, key)
 	c.Tick(4)
@@ -226,7 +226,7 @@ func TestPeekNamesSomeHolders(t *testing.T) {
 			Changes: []Change{{Key: key, Sum: 1, Held: true}},
 		})
 	}
-	c.Add(1, key, 1, Limits{})
+	c.Add(1, key, 1, Limits{}, false)
 	for _, m := range []MessageType{MsgPeek, MsgLookup} {
 		out := c.Step(2, Message{Type: m, From: "n5", To: "n0", View: table.View(), Keys: []shoal.Key{key}})
 		a := out[len(out)-1].Answers[0]

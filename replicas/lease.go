@@ -205,9 +205,9 @@ func (d *Directory) announceLease(
 	}
 	for i := range intents {
 		m := &intents[i]
-		alike := m.Lease < left+leaseSlack && left < m.Lease+leaseSlack
+		alike := m.Lease <= left && left < m.Lease+leaseSlack
 		if m.To == other && m.Filler == filler && alike && len(m.Keys) < maxKeys {
-			m.Keys, m.Lease = append(m.Keys, key), min(m.Lease, left)
+			m.Keys = append(m.Keys, key)
 			return intents
 		}
 	}

@@ -73,7 +73,7 @@ type Result uint8
 const (
 	Obeyed   Result = iota // the block is here, and the order carried out
 	Gone                   // the block is not here
-	Stale                  // it is, but the order is older than what the holder knows
+	Stale                  // the order is older than what the holder knows, or names what it has forgotten
 	NotHome                // the node that gave the order is not the home in the holder's view
 	outcomes               // how many there are
 )

@@ -11,12 +11,13 @@ import (
 // which the first two say what need not be told of its key: the file, if it is that of the
 // line before, and the index, if it is the next one in that file or the first in another. So
 // the blocks of a large file cost 1 byte each, a small file 17 (policy.md §2.2 reckons with
-// 12 for a delta, all told). What a holder has told, by a number, it can be told by that number. What
-// it tells of blocks that its home knows it to hold is told by the hash of the key alone: if
-// two of them had the same, the home would take one for the other, and forget a replica that
-// is there, or ask for another keeper of a block that needs none; but nobody would drop what
-// it must not. Orders that name no number have whole keys, as a holder must never take a
-// block for another.
+// 12 for a delta, all told).
+//
+// What a holder has told, by a number, it can be told by that number. What it tells of blocks
+// that its home knows it to hold is told by the hash of the key alone; if two of them have the
+// same, the home forgets both when one is dropped, until the holder's digests say otherwise,
+// and lets it resign from neither. Orders that name no number have whole keys, as a holder must
+// never take a block for another.
 const (
 	lineSameFile  = 1 << 0
 	lineNextIndex = 1 << 1

@@ -24,15 +24,9 @@ import (
 func (r *Runner) Locate(ctx context.Context, keys []shoal.Key, avoid []Avoid, offer *Offer) []Answer {
 	answers := r.search(ctx, keys, avoid, offer, false)
 	r.counts.lookups.Add(int64(len(keys)))
-	for i, a := range answers {
-		switch {
-		case a.Kind != Fill:
-		case a.Lease == 0:
+	for i := range answers {
+		if answers[i].Kind == Fill && answers[i].Lease == 0 {
 			r.counts.failOpen.Add(1)
-		default:
-			r.mu.Lock()
-			r.core.Leased(keys[i])
-			r.mu.Unlock()
 		}
 	}
 	return answers

@@ -109,7 +109,8 @@ type Resignation struct {
 type MessageType uint8
 
 // The types of messages. Lookup, Peek and Batch are answered (by Answers, and by Ack
-// or Refused); the others are told and forgotten: losing one costs time, never truth.
+// or Refused); the others are told and forgotten: losing one costs time, never truth. What a
+// home orders whoever calls it with a Resign or a Stood is the answer to that, if it is due.
 const (
 	MsgLookup  MessageType = iota + 1 // reader to home: who has Keys? I intend to fill them
 	MsgPeek                           // anyone to home: who has Keys? no intent
@@ -230,10 +231,11 @@ type Rules struct {
 	AddDelay, DropDelay Tick
 	// SlowDelay is how long what nobody waits for waits: other orders, and a "+key" of which
 	// the home names the holder already, as it had the lease; in milliseconds. Default five
-	// times AddDelay.
+	// times AddDelay, but no more than DropDelay.
 	SlowDelay Tick
 	// IntentAfter is how long the other home is not told of a lease, in milliseconds: most
-	// blocks are filled before, and told of by their holder. Default ten times AddDelay.
+	// blocks are filled before, and told of by their holder. Default ten times AddDelay, but no
+	// more than a quarter of Lease.
 	IntentAfter Tick
 	// RetryAfter is how long a Batch waits for its Ack before it is sent again; it doubles
 	// up to eight times that, in milliseconds. Default 1,000.
@@ -275,7 +277,7 @@ type Rules struct {
 	ResignPatience Tick
 	// MaxKept is how many blocks a holder remembers to have gained or been told to keep, so
 	// that it can tell a late order; orders based on what it has forgotten are refused, and
-	// given again. Default 65,536 (up to 10 MB).
+	// given again. It resigns from no more blocks at once. Default 65,536 (up to 16 MB).
 	MaxKept int
 }
 
@@ -290,8 +292,8 @@ func (r Rules) withDefaults() Rules {
 	def(&r.WantAfter, 2_000)
 	def(&r.AddDelay, 50)
 	def(&r.DropDelay, 1_000)
-	def(&r.SlowDelay, 5*r.AddDelay)
-	def(&r.IntentAfter, 10*r.AddDelay)
+	def(&r.SlowDelay, min(5*r.AddDelay, max(r.DropDelay, r.AddDelay)))
+	def(&r.IntentAfter, min(10*r.AddDelay, r.Lease/4))
 	def(&r.RetryAfter, 1_000)
 	def(&r.Refresh, 300_000)
 	def(&r.Meet, 10_000)

@@ -6,9 +6,10 @@ import (
 
 // orderStream is what a home has still to order one holder: a queue from which numbered
 // Stands are cut, of which one is in flight at a time. Of the orders for one block only
-// the last waits, so the queue is never longer than the holder has blocks.
+// the last waits, so the queue has never more than two for each block of the holder.
 type orderStream struct {
 	queue []queued
+	voids int               // of queue
 	at    map[shoal.Key]int // of the order that waits: cut + its index into queue
 	cut   int               // how many orders were ever cut off the queue
 	due   Tick              // when what waits goes at the latest
@@ -51,6 +52,9 @@ func (s *orderStream) cancel(key shoal.Key) {
 	if i, ok := s.at[key]; ok {
 		s.queue[i-s.cut].void = true
 		delete(s.at, key)
+		if s.voids++; s.voids > len(s.queue)/2 {
+			s.keep(func(shoal.Key) bool { return true })
+		}
 	}
 }
 
@@ -59,10 +63,12 @@ func (s *orderStream) next(n int) []Order {
 	n = min(n, len(s.queue))
 	orders := make([]Order, 0, n)
 	for _, o := range s.queue[:n] {
-		if !o.void {
-			delete(s.at, o.Key)
-			orders = append(orders, o.Order)
+		if o.void {
+			s.voids--
+			continue
 		}
+		delete(s.at, o.Key)
+		orders = append(orders, o.Order)
 	}
 	s.cut += n
 	s.queue = s.queue[n:]
@@ -72,6 +78,7 @@ func (s *orderStream) next(n int) []Order {
 // keep drops the orders that wait for blocks which wanted does not name.
 func (s *orderStream) keep(wanted func(shoal.Key) bool) {
 	rest := s.queue[:0]
+	s.voids = 0
 	clear(s.at)
 	for _, o := range s.queue {
 		if !o.void && wanted(o.Key) {

@@ -152,7 +152,7 @@ func TestFrontiersGoRound(t *testing.T) {
 	n := m.nodes["n2"]
 	n.core.SetFrontier(m.now, shoal.Frontier{FreeBytes: 8})
 	for i := range uint32(100) {
-		m.send(n.core.Add(m.now, shoal.Key{Index: i}, 1, Limits{}))
+		m.send(n.core.Add(m.now, shoal.Key{Index: i}, 1, Limits{}, false))
 	}
 	m.pass(100)
 	for _, other := range m.live() {

@@ -47,9 +47,9 @@ func (d *Directory) resign(m Message) []Message {
 	}
 	p.version = max(p.version, m.Version)
 	for _, r := range m.Resigned {
-		slot := d.entries.findHeld(r.Hash, p.number)
-		if slot == 0 || !d.arranges(uint16(r.Hash)) {
-			continue
+		slot, more := d.entries.findHeld(r.Hash, p.number)
+		if slot == 0 || more || !d.arranges(uint16(r.Hash)) {
+			continue // of two blocks with one hash nobody can say which it is: both stay
 		}
 		d.counts.Resigned++
 		key := d.entries.at(slot).key
@@ -58,7 +58,9 @@ func (d *Directory) resign(m Message) []Message {
 			mv.clears[i].resigned, mv.clears[i].number = true, r.Number
 			continue
 		}
-		mv.wait(leaving{p: p, basis: m.Version, number: r.Number, resigned: true})
+		l := leavingAsOf(p, m.Version)
+		l.number, l.resigned = r.Number, true
+		mv.wait(l)
 		d.review(key)
 	}
 	if s := &p.orders; len(s.queue) > 0 && s.due <= d.now+d.rules.AddDelay {
@@ -95,7 +97,7 @@ func (d *Directory) review(key shoal.Key) {
 		case t.keeper || mv.all:
 			same = true
 			if !slices.ContainsFunc(clears, func(l leaving) bool { return l.p == t.p }) {
-				clears = append(clears, leaving{p: t.p, boot: t.p.boot, basis: t.p.version})
+				clears = append(clears, leavingAsOf(t.p, t.p.version))
 			}
 		}
 	}
@@ -231,7 +233,7 @@ func (d *Directory) conclude(key shoal.Key, mv *move) {
 				d.counts.Moved++
 			}
 		case !slices.ContainsFunc(was, is.same):
-			mv.wait(leaving{p: is.p, basis: is.p.version}) // another place in the order
+			mv.wait(leavingAsOf(is.p, is.p.version)) // another place in the order
 		}
 	}
 	mv.chosen, mv.worth, mv.clears = nil, nil, nil
@@ -285,7 +287,7 @@ func (d *Directory) complete(slot uint32, resigner *member) bool {
 		if p.away && p.untold.Has(shard) && d.now < p.leftAt+d.rules.Settle {
 			return false
 		}
-		if slices.ContainsFunc(p.checks, func(c Change) bool { return c.Key == e.key }) {
+		if slices.ContainsFunc(p.checks, func(q asking) bool { return q.key == e.key }) {
 			return false
 		}
 	}
@@ -337,7 +339,7 @@ func (d *Directory) refused(p *member, key shoal.Key, version uint64) {
 	var few [8]told
 	for _, t := range d.standings(slot, few[:0]) {
 		if t.p == p && !t.keeper {
-			d.moveOf(key).wait(leaving{p: p, basis: version})
+			d.moveOf(key).wait(leavingAsOf(p, version))
 			d.review(key)
 		}
 	}
@@ -353,19 +355,31 @@ func (d *Directory) moveOf(key shoal.Key) *move {
 	return mv
 }
 
-// wait adds l to those whom the next round tells that they are no keepers.
+// leavingAsOf returns what is to be told p, which knows of no number for the block, as of a version.
+func leavingAsOf(p *member, version uint64) leaving {
+	return leaving{p: p, boot: p.boot, basis: version}
+}
+
+// wait adds l to those whom the next round tells that they are no keepers. What was meant for
+// another boot of the holder is forgotten: it would mean another replica, and other blocks by
+// its numbers.
 func (mv *move) wait(l leaving) {
-	l.boot = l.p.boot
-	for i := range mv.waits {
-		if was := &mv.waits[i]; was.p == l.p {
-			was.basis, was.resigned = max(was.basis, l.basis), was.resigned || l.resigned
-			if l.number != 0 {
-				was.number = l.number
-			}
-			return
+	if l.boot != l.p.boot {
+		return
+	}
+	i := slices.IndexFunc(mv.waits, func(was leaving) bool { return was.p == l.p })
+	switch {
+	case i < 0:
+		mv.waits = append(mv.waits, l)
+	case mv.waits[i].boot != l.boot:
+		mv.waits[i] = l
+	default:
+		was := &mv.waits[i]
+		was.basis, was.resigned = max(was.basis, l.basis), was.resigned || l.resigned
+		if l.number != 0 {
+			was.number = l.number
 		}
 	}
-	mv.waits = append(mv.waits, l)
 }
 
 // name takes in that p knows the block by number.
@@ -386,7 +400,7 @@ func (l leaving) order(key shoal.Key, class shoal.Class) Order {
 // what it has done: those it chose may have become keepers.
 func (mv *move) abort() {
 	for _, p := range mv.chosen {
-		mv.wait(leaving{p: p, basis: p.version})
+		mv.wait(leavingAsOf(p, p.version))
 	}
 	for _, l := range mv.clears {
 		mv.wait(l)

@@ -132,12 +132,13 @@ func (r *Runner) lookAhead() {
 }
 
 // Add announces that the node holds key, as a keeper, and how many replicas its dataset
-// wants. Call it after the block has become visible.
-func (r *Runner) Add(key shoal.Key, sum shoal.Sum, limits Limits) {
+// wants; leased says that the node had the lease to fill it. Call it after the block has
+// become visible.
+func (r *Runner) Add(key shoal.Key, sum shoal.Sum, limits Limits, leased bool) {
 	r.orders.Lock()
 	defer r.orders.Unlock()
 	r.mu.Lock()
-	r.post(r.core.Add(r.now(), key, sum, limits))
+	r.post(r.core.Add(r.now(), key, sum, limits, leased))
 	r.mu.Unlock()
 	// An order meant for a replica that has gone may have found this one, before it was known.
 	r.holdings.Stand(key, shoal.Untold(), 0)

@@ -371,7 +371,7 @@ func (n *network) join(id shoal.NodeID) {
 
 func (n *network) hold(id shoal.NodeID, key shoal.Key) {
 	n.stores[id].put(key)
-	n.run[id].Add(key, sumFor(key), Limits{})
+	n.run[id].Add(key, sumFor(key), Limits{}, false)
 }
 
 func (n *network) drop(id shoal.NodeID, keys ...shoal.Key) {

@@ -219,8 +219,7 @@ func (s *Standings) Resigned() int { return len(s.resigned) }
 // all that was before the block was gained or last kept: the home's answer would be based on an
 // older version, so the node would refuse it, and the home would give a keeper's order again.
 func (s *Standings) Tick(now Tick) []Message {
-	due := append(s.fresh, s.early...)
-	s.fresh, s.early = nil, nil
+	var due []shoal.Key
 	n := 0
 	for ; n < len(s.repeats) && s.repeats[n].at <= now; n++ {
 		if r := s.repeats[n]; s.resigned[r.key] == r.at {
@@ -228,10 +227,17 @@ func (s *Standings) Tick(now Tick) []Message {
 		}
 	}
 	s.repeats = s.repeats[n:]
+	said := len(s.resigned) - len(s.fresh) - len(s.early) - len(due) // and not answered, nor due
+	due = append(append(due, s.early...), s.fresh...)
+	s.fresh, s.early = nil, nil
 	var out []Message
 	at := make(map[shoal.NodeID]int)
 	for _, key := range due {
-		if _, ok := s.resigned[key]; !ok {
+		if at, ok := s.resigned[key]; !ok || at > now {
+			continue
+		}
+		if said >= s.rules.MaxKept { // their numbers must not be forgotten before they are answered
+			s.fresh = append(s.fresh, key)
 			continue
 		}
 		shard := ShardOf(key)
@@ -240,6 +246,7 @@ func (s *Standings) Tick(now Tick) []Message {
 			s.early = append(s.early, key)
 			continue
 		}
+		said++
 		s.resigned[key] = now + s.rules.RetryAfter
 		s.repeats = append(s.repeats, repeat{key, s.resigned[key]})
 		if home == "" || !s.settled(now, shard, key) {

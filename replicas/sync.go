@@ -84,7 +84,8 @@ func (d *Directory) replaceMembers(now Tick, t *Table) (arrived []*member) {
 			d.leave(p)
 			if away && !p.away {
 				p.leftAt, p.untold = now, untold
-				d.resettle(p) // what it keeps, another one is to keep as well
+				p.orders = orderStream{} // it is told anew when it is back: see Directory.resettle
+				d.resettle(p)            // what it keeps, another one is to keep as well
 			}
 			p.away = away
 			if m.Boot != p.boot {
@@ -266,13 +267,17 @@ func (d *Directory) change(p *member, c Change) {
 	d.counts.Changes++
 	hash := c.hash()
 	if len(p.checks) > 0 {
-		p.checks = slices.DeleteFunc(p.checks, func(q Change) bool { return q.hash() == hash })
+		p.checks = slices.DeleteFunc(p.checks, func(q asking) bool { return q.hash == hash })
 	}
 	if !d.owned.Has(uint16(hash)) {
 		return
 	}
 	if !c.Held {
-		if slot := d.entries.findHeld(hash, p.number); slot != 0 {
+		// Of two blocks with one hash both are forgotten: the digests will tell which is there.
+		for slot, more := uint32(0), true; more; {
+			if slot, more = d.entries.findHeld(hash, p.number); slot == 0 {
+				return
+			}
 			if d.loseHolder(slot, p, hash) && d.arranges(uint16(hash)) {
 				d.credit(slot, c.Idle)
 			}
@@ -349,10 +354,13 @@ func (d *Directory) Tick(now Tick) []Message {
 
 // ask returns the question whether p holds the keys readers stumbled over.
 func (d *Directory) ask(p *member) Message {
-	return Message{
+	m := Message{
 		Type: MsgCheck, From: d.self, To: p.id, View: d.table.view, Boot: d.boot, ToBoot: p.boot,
-		Changes: slices.Clone(p.checks),
 	}
+	for _, q := range p.checks {
+		m.Changes = append(m.Changes, Change{Key: q.key, Sum: q.sum, Held: true})
+	}
+	return m
 }
 
 // purge removes all entries of shard s.

@@ -16,7 +16,7 @@ import (
 // anything is allocated.
 
 const (
-	wireVersion = 1
+	wireVersion = 2
 
 	// maxKeys and maxChanges are how many a Message has at most.
 	maxKeys    = 4096

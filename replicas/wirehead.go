@@ -20,8 +20,8 @@ type point struct {
 	from, to uint64 // boots of the sender and of the node itself
 }
 
-// boots returns 32 bits that tell the boots of a sender and a receiver from others: a
-// restart makes either take an old message for a new one once in 2^32.
+// boots returns 32 bits that tell the boots of a sender and a receiver from others: once in 2^32
+// restarts, an old message is taken for a new one. As seldom two views that differ agree.
 func boots(from, to uint64) uint32 {
 	return uint32(mix(mix(from) ^ bits.RotateLeft64(to, 32)))
 }

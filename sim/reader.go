@@ -182,9 +182,7 @@ func (m *Mesh) wrong(r *read, id shoal.NodeID, why replicas.Reason) {
 // fill reads the UFS, renewing the lease in time.
 func (m *Mesh) fill(r *read, lease time.Duration) {
 	r.phase, r.leased = filling, lease > 0
-	if r.leased {
-		r.node.core.Leased(r.key)
-	} else {
+	if !r.leased {
 		m.stats.FailOpen++
 	}
 	for _, n := range m.nodes {
@@ -219,7 +217,7 @@ func (m *Mesh) done(r *read, keep bool) {
 	m.stats.ReadsDone++
 	switch {
 	case keep:
-		m.Store(n.member.ID, r.key)
+		m.store(n, r.key, r.leased)
 	case r.leased:
 		m.send(n.core.Release(m.now, r.key))
 	}

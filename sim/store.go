@@ -16,10 +16,11 @@ type replica struct {
 }
 
 // Store puts a block into a node's store, which announces it, and makes room for it.
-func (m *Mesh) Store(id shoal.NodeID, key shoal.Key) {
-	n := m.node(id)
+func (m *Mesh) Store(id shoal.NodeID, key shoal.Key) { m.store(m.node(id), key, false) }
+
+func (m *Mesh) store(n *node, key shoal.Key, leased bool) {
 	n.store[key] = &replica{standing: shoal.Untold()}
-	m.send(n.core.Add(m.now, key, sumOf(key), m.limits(key)))
+	m.send(n.core.Add(m.now, key, sumOf(key), m.limits(key), leased))
 	m.makeRoom(n)
 }
 

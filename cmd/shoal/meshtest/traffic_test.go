@@ -13,7 +13,8 @@ import (
 )
 
 // TestDirectoryTraffic prints what nodes send for the directory, at rest and while blocks come
-// and go, beside what policy.md §2.2 reckons with for the same rates.
+// and go, beside what policy.md §2.2 reckons with for the same rates: it must be within twice
+// that, lookups apart.
 func TestDirectoryTraffic(t *testing.T) {
 	const files, size = 3000, 40_000
 	const rest, churn = 10 * time.Second, 20 * time.Second
@@ -88,6 +89,9 @@ func TestDirectoryTraffic(t *testing.T) {
 		}
 	}
 	t.Logf("policy.md §2.2 reckons with %.0f bytes/s: %.2f x that, %.2f x without lookups", reckoned, busy.bytes/reckoned, own/reckoned)
+	if own > 2*reckoned {
+		t.Errorf("%.0f bytes/s, want at most twice the %.0f that policy.md §2.2 reckons with", own, reckoned)
+	}
 }
 
 // rates are what happened on a node per second, on average over the nodes.
