@@ -161,7 +161,7 @@ func (d *Directory) stood(m Message) []Message {
 				d.unsettled(p, o.Key)
 				continue
 			}
-			d.refused(p, o.Key, m.Version)
+			d.refused(p, o, m.Version)
 			d.answered(p, o.Key, m.Seq)
 		case NotHome:
 			d.unsettled(p, o.Key)

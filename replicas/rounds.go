@@ -329,9 +329,10 @@ func (d *Directory) unsettled(p *member, key shoal.Key) {
 	d.lookLater(key, true)
 }
 
-// refused takes in that p has gained key, or been told to keep it, after what an order
-// that it need not was based on.
-func (d *Directory) refused(p *member, key shoal.Key, version uint64) {
+// refused takes in that p has gained the block of o, or been told to keep it, after what o was
+// based on: that it need not. If it has resigned it still would go, so it is not to be chosen.
+func (d *Directory) refused(p *member, o Order, version uint64) {
+	key := o.Key
 	slot := d.entries.find(key, hashKey(key))
 	if slot == 0 {
 		return
@@ -339,7 +340,9 @@ func (d *Directory) refused(p *member, key shoal.Key, version uint64) {
 	var few [8]told
 	for _, t := range d.standings(slot, few[:0]) {
 		if t.p == p && !t.keeper {
-			d.moveOf(key).wait(leavingAsOf(p, version))
+			l := leavingAsOf(p, version)
+			l.resigned = ofResignation(o.Number)
+			d.moveOf(key).wait(l)
 			d.review(key)
 		}
 	}

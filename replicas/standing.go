@@ -173,6 +173,9 @@ func (s *Standings) allows(key shoal.Key, basis uint64) bool {
 // resignations are odd.
 func gainNumber(version uint64) uint64 { return version << 1 }
 
+// ofResignation reports whether a number is that of a resignation.
+func ofResignation(number uint64) bool { return number&1 != 0 }
+
 // say returns the number of the resignation from key that is said now.
 func (s *Standings) say(key shoal.Key) uint64 {
 	if len(s.said) >= 2*s.rules.MaxKept {
@@ -186,7 +189,7 @@ func (s *Standings) say(key shoal.Key) uint64 {
 // named returns the block of the gain or resignation with this number, unless that is forgotten.
 func (s *Standings) named(number uint64) (key shoal.Key, ok bool) {
 	n := number >> 1
-	if number&1 != 0 {
+	if ofResignation(number) {
 		if n < s.saidFrom || n-s.saidFrom >= uint64(len(s.said)) {
 			return shoal.Key{}, false
 		}

@@ -54,6 +54,17 @@ func (s *Stats) add(o Stats) {
 	s.LastDropped, s.LastLost = s.LastDropped+o.LastDropped, s.LastLost+o.LastLost
 }
 
+// TestSeedsOnceWrong runs histories that did not come to rest: a holder that had resigned was made
+// keeper again each time it refused to be relieved as of an old version.
+func TestSeedsOnceWrong(t *testing.T) {
+	for _, seed := range []uint64{372, 374, 418, 454, 456, 460, 509} {
+		m := history(seed, io.Discard)
+		if err := m.rest(3 * brisk().Refresh); err != nil {
+			t.Errorf("seed %d: %v\n%+v", seed, err, m.Stats())
+		}
+	}
+}
+
 // TestSeedReproducesRun runs histories twice and compares every line.
 func TestSeedReproducesRun(t *testing.T) {
 	for seed := range uint64(5) {
