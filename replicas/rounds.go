@@ -330,7 +330,8 @@ func (d *Directory) unsettled(p *member, key shoal.Key) {
 }
 
 // refused takes in that p has gained the block of o, or been told to keep it, after what o was
-// based on: that it need not. If it has resigned it still would go, so it is not to be chosen.
+// based on: that it need not. If it has resigned it still would go, so others are to be chosen;
+// if there are none, it is a keeper again, and resigns anew if it still would go.
 func (d *Directory) refused(p *member, o Order, version uint64) {
 	key := o.Key
 	slot := d.entries.find(key, hashKey(key))
@@ -338,10 +339,11 @@ func (d *Directory) refused(p *member, o Order, version uint64) {
 		return
 	}
 	var few [8]told
-	for _, t := range d.standings(slot, few[:0]) {
+	all := d.standings(slot, few[:0])
+	for _, t := range all {
 		if t.p == p && !t.keeper {
 			l := leavingAsOf(p, version)
-			l.resigned = ofResignation(o.Number)
+			l.resigned = ofResignation(o.Number) && len(all) > 1
 			d.moveOf(key).wait(l)
 			d.review(key)
 		}
