@@ -80,9 +80,10 @@ func TestHeadersOfContainersTakenOver(t *testing.T) {
 	sums := offlineGlob(t, dir, "files/*/*.sums")[0]
 	overwrite(t, sums, make([]byte, sumsCell))
 	crashed(t, dir)
-	var s *Store
+	var there atomic.Pointer[Store]
 	var looked atomic.Bool
 	cfg.files = &faultyFiles{fault: func(op, name string) error {
+		s := there.Load()
 		if op != "read" || name != sums || s == nil || looked.Swap(true) {
 			return nil
 		}
@@ -101,7 +102,7 @@ func TestHeadersOfContainersTakenOver(t *testing.T) {
 	opened := openTest(t, cfg)
 	opened.disks[0].scan(nil) // the one that Open has begun is through then
 	overwrite(t, sums, make([]byte, sumsCell))
-	s = opened
+	there.Store(opened)
 	opened.disks[0].mendFiles(nil)
 	if !looked.Load() {
 		t.Fatal("nobody looked at the header")
