@@ -207,8 +207,15 @@ func (w *Weighted) rejoin(slot uint32, e *entry, to *queue) {
 		reads += min(1, maxReads-reads)
 		where = hot
 	}
+	number := uint32(0)
+	if q := w.queueAt(l.queue); to != q && reads == l.reads && e.list() != q.base {
+		number = w.kin(e.list(), to)
+	}
 	w.delist(slot, e)
-	w.join(slot, to, reads, size, where)
+	if number == 0 {
+		number = w.listFor(to, reads, size)
+	}
+	w.enter(slot, to, number, where)
 }
 
 // join puts a slot that is in no list into a queue.

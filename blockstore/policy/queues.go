@@ -118,6 +118,20 @@ func (w *Weighted) hotter(q *queue, e *entry) uint32 {
 	return after
 }
 
+// kin returns the number of the list of another queue of the group for slots of the same size, read
+// as often, without a search where it was found before.
+func (w *Weighted) kin(number uint32, to *queue) uint32 {
+	l := &w.store.lists[number]
+	k := &w.store.lists[l.kin[to.class]]
+	if k.queue == queueNumber(to.group.number, to.class) && k.reads == l.reads && k.size == l.size &&
+		l.kin[to.class] != 0 && l.kin[to.class] != to.base {
+		return l.kin[to.class]
+	}
+	like := w.listFor(to, l.reads, l.size)
+	w.store.lists[number].kin[to.class] = like
+	return like
+}
+
 // An end says where a slot joins a list.
 type end uint8
 

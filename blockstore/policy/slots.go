@@ -48,31 +48,32 @@ const (
 	sizeCodes = 1 << codeBits
 )
 
-// A list orders slots by when they came to it.
+// A list orders slots by when they came to it. What each read of a slot asks of it comes first,
+// in one cache line: GDSF has thousands of lists.
 type list struct {
-	newest, oldest uint32 // noSlot when it is empty
-	hand           uint32 // of sieve: where to look next; noSlot is oldest
-
-	head     uint32 // the next victim, if known
-	headTick Tick   // when it counts as read
-	headCode uint8  // its size
-	known    bool
+	newest, oldest uint32  // noSlot when it is empty
+	hand           uint32  // of sieve: where to look next; noSlot is oldest
+	head           uint32  // the next victim, if known
+	top            uint32  // the oldest when it was put into the heap of its queue
+	after          uint32  // perhaps the list of those read once more, see Weighted.hotter
+	queue          uint32  // group and class, see queueNumber
+	members        uint32  // deferred ones included
+	place          int32   // in the heap of its queue; -1 when it is not there
+	reads          uint8   // of each slot, as counted for LFU and GDSF
+	known          bool    // head is
+	headCode       uint8   // its size
+	size           float64 // of each slot, for GDSF
+	key            float64 // the priority of top
+	headTick       Tick    // when head counts as read
+	topTick        Tick    // when top was read
 
 	value float64 // the weight of the next victim, see Weighted.headWeight
 	round uint64  // for which value holds, while known
+	cold  Tick    // what late slots count as: when the coldest was read that was no late one
 
-	cold    Tick   // what late slots count as: when the coldest was read that was no late one
-	members uint32 // deferred ones included
-	place   int32  // in the heap of its queue; -1 when it is not there
+	kin [shoal.Classes]uint32 // perhaps the lists of other classes that are like this, see Weighted.kin
 
-	top     uint32  // the oldest when it was put there, and
-	topTick Tick    // when that was read, and
-	key     float64 // its priority
-
-	after uint32  // perhaps the list of those read once more, see Weighted.hotter
-	queue uint32  // group and class, see queueNumber
-	reads uint8   // of each slot, as counted for LFU and GDSF
-	size  float64 // of each slot, for GDSF
+	_ [28]byte // so that none straddles a third line
 }
 
 func (s *slots) init() { s.lists = make([]list, 1) }
