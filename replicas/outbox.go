@@ -50,7 +50,7 @@ func (b *outbox) put(m Message, room int) bool {
 }
 
 // merge adds the keys of Intent m to the last Intent with the same filler, if that waits
-// near the end of the queue: a burst of lookups gives many leases of one key each.
+// near the end of the queue: there is one for each tick, and a slow home would lose the rest.
 func (b *outbox) merge(m Message) bool {
 	const near = 64
 	for i := len(b.queue) - 1; i >= max(0, len(b.queue)-near); i-- {
@@ -59,10 +59,11 @@ func (b *outbox) merge(m Message) bool {
 			return false // must not be overtaken
 		}
 		if q.Type == MsgIntent && q.Filler == m.Filler {
-			if q.Lease != m.Lease || q.Boot != m.Boot || len(q.Keys)+len(m.Keys) > maxKeys {
+			apart := max(q.Lease, m.Lease) - min(q.Lease, m.Lease)
+			if apart >= leaseSlack || q.Boot != m.Boot || len(q.Keys)+len(m.Keys) > maxKeys {
 				return false
 			}
-			q.Keys = append(q.Keys, m.Keys...)
+			q.Keys, q.Lease = append(q.Keys, m.Keys...), min(q.Lease, m.Lease)
 			return true
 		}
 	}

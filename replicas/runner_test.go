@@ -263,6 +263,14 @@ func TestRunnerLosesNothingInBurst(t *testing.T) {
 			box.put(Message{Type: MsgWant}, 4)
 			box.put(Message{Type: MsgBatch, Seq: uint64(1 + i/4)}, 4)
 		}
+		// Leases told by one tick after the other go together.
+		intents := &outbox{}
+		for i := range Tick(100) {
+			intents.put(Message{Type: MsgIntent, Filler: "n1", Lease: 29_500 - 25*(i%3), Keys: keys[i : i+1]}, 4)
+		}
+		if len(intents.queue) != 1 || len(intents.queue[0].Keys) != 100 || intents.queue[0].Lease != 29_450 {
+			t.Errorf("100 leases wait in %d messages, want in one, with the shortest lease", len(intents.queue))
+		}
 		if len(box.queue) != 5 || !box.put(Message{Type: MsgBatch, Seq: 9}, 4) {
 			t.Errorf("%d messages wait where there is room for 4, want 2 batches of 5 messages", len(box.queue))
 		}
