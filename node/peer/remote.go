@@ -38,13 +38,24 @@ type backoff struct {
 	last     error
 }
 
-// An attempt is a dial in progress. conn or err, or neither when the peer connected
-// meanwhile, is set before done is closed.
+// An attempt is a dial in progress. conn or err is set before done is closed, but err only if
+// the peer has not connected meanwhile; then needless is closed, and nobody waits any more.
 type attempt struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-	conn   *conn
-	err    error
+	cancel   context.CancelFunc
+	needless chan struct{}
+	done     chan struct{}
+	conn     *conn
+	err      error
+}
+
+// spare says that the peer has connected. The dial goes on: the peer may have it as an open
+// connection already, with requests on it. r.mu is held.
+func (a *attempt) spare() {
+	select {
+	case <-a.needless:
+	default:
+		close(a.needless)
+	}
 }
 
 func newRemote(node shoal.NodeID, id peer.ID, l Limits) *remote {
@@ -80,7 +91,7 @@ func (r *remote) leave() {
 
 // connected adds an open connection; false means that the peer is no longer a member.
 // Who connects to this node can be dialed no worse than before, so the back-off ends, and
-// a dial in progress is given up for the connection that is there.
+// nobody waits for a dial in progress any more.
 func (r *remote) connected(c *conn, dir network.Direction) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +103,7 @@ func (r *remote) connected(c *conn, dir network.Direction) bool {
 		c.proved.Store(true)
 		r.backoff = backoff{}
 		if r.attempt != nil {
-			r.attempt.cancel()
+			r.attempt.spare()
 		}
 	}
 	return true
@@ -173,6 +184,7 @@ func (r *remote) release(proto int) { <-r.slots[proto] }
 // two dials in a row have failed nobody waits for the third: it goes on beside the
 // requests, which fail at once until it succeeds.
 func (h *Host) connect(ctx context.Context, r *remote) (*conn, error) {
+	var spared *attempt // known to be needless, but the connection that made it so has ended
 	for {
 		r.mu.Lock()
 		c, a, wait := r.newest(), r.attempt, r.until-h.clock()
@@ -195,7 +207,14 @@ func (h *Host) connect(ctx context.Context, r *remote) (*conn, error) {
 		if c != nil || err != nil {
 			return c, err
 		}
+		needless := a.needless
+		if a == spared {
+			needless = nil
+		}
 		select {
+		case <-needless:
+			spared = a
+			continue
 		case <-a.done:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -212,7 +231,7 @@ func (h *Host) connect(ctx context.Context, r *remote) (*conn, error) {
 // dial starts a dial to r. r.mu is held.
 func (h *Host) dial(r *remote) *attempt {
 	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.DialTimeout)
-	a := &attempt{cancel: cancel, done: make(chan struct{})}
+	a := &attempt{cancel: cancel, needless: make(chan struct{}), done: make(chan struct{})}
 	r.attempt = a
 	addr := r.addr
 	h.wg.Go(func() {
