@@ -10,8 +10,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore"
-	"github.com/shoal-mesh/shoal/node/config"
 )
 
 func storeCmd() *cobra.Command {
@@ -68,7 +68,7 @@ mend what can be mended. Leftovers are files of no container: an agent removes t
 Exit code 1 when a block is bad or a container is not as the index has it, and no repair
 has taken care of it.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			var limit config.Bytes
+			var limit shoal.Bytes
 			if err := limit.UnmarshalText([]byte(rate)); err != nil {
 				return usageError{fmt.Errorf("store check: --rate %s: %w", rate, err)}
 			}

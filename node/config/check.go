@@ -5,26 +5,28 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 // The limits of values; the comments of Config's fields repeat them for the reader.
 const (
-	minCache     Bytes = 16 << 20 // room for four blocks
-	maxCache     Bytes = 1 << 50
-	minScrub     Bytes = 64 << 10 // a 4 MiB block a minute
-	maxScrub     Bytes = 16 << 30
-	minPause           = time.Minute
-	minForward   Bytes = 64 << 10
-	maxForward   Bytes = 16 << 30
-	maxReadahead Bytes = 1 << 30
-	minInflight  Bytes = 64 << 20
-	maxInflight  Bytes = 64 << 30
-	maxID              = 1<<32 - 2 // the last user or group id; one more means "none"
-	maxName            = 63        // characters, so that a node's description fits a gossip message
-	maxSocket          = 100       // bytes; the kernel takes 107
-	maxAge             = 365 * 24 * time.Hour
-	mostKept           = 3 // of replicas.min
-	mostCopies         = 6 // of replicas.max
+	minCache     shoal.Bytes = 16 << 20 // room for four blocks
+	maxCache     shoal.Bytes = 1 << 50
+	minScrub     shoal.Bytes = 64 << 10 // a 4 MiB block a minute
+	maxScrub     shoal.Bytes = 16 << 30
+	minPause                 = time.Minute
+	minForward   shoal.Bytes = 64 << 10
+	maxForward   shoal.Bytes = 16 << 30
+	maxReadahead shoal.Bytes = 1 << 30
+	minInflight  shoal.Bytes = 64 << 20
+	maxInflight  shoal.Bytes = 64 << 30
+	maxID                    = 1<<32 - 2 // the last user or group id; one more means "none"
+	maxName                  = 63        // characters, so that a node's description fits a gossip message
+	maxSocket                = 100       // bytes; the kernel takes 107
+	maxAge                   = 365 * 24 * time.Hour
+	mostKept                 = 3 // of replicas.min
+	mostCopies               = 6 // of replicas.max
 )
 
 // A checker finds what is wrong with the values of a decoded Config.

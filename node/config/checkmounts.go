@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 func (k *checker) disks(disks []Disk) {
@@ -78,9 +80,9 @@ func (k *checker) replicas(key string, r Replicas) {
 		k.refuse(key+".min", fmt.Sprint(r.Min), fmt.Sprintf("out of limits; give 1 to %d", mostKept))
 	}
 	switch {
-	case r.Max != Unlimited && r.Max > mostCopies:
+	case r.Max != shoal.Unlimited && r.Max > mostCopies:
 		k.refuse(key+".max", r.Max.String(), fmt.Sprintf("out of limits; give 1 to %d, or unlimited", mostCopies))
-	case r.Max != Unlimited && int64(r.Max) < r.Min:
+	case r.Max != shoal.Unlimited && int64(r.Max) < r.Min:
 		k.refuse(key+".max", r.Max.String(), fmt.Sprintf("less than replicas.min; give at least %d", r.Min))
 	}
 }

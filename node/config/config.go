@@ -13,7 +13,11 @@
 // This package only reads and checks. It opens no port, disk or bucket: node does.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/shoal-mesh/shoal"
+)
 
 // Config is what an agent is told, after defaults. Get one from Load or Parse: both
 // check it, so that a Config's fields are within the limits written here.
@@ -102,7 +106,7 @@ type Disk struct {
 type Scrub struct {
 	// Rate is how much is read of each disk, per second. 64KiB to 16GiB, or 0: there is no
 	// scrub. Default 16MiB, which is 1.3 TiB a day.
-	Rate Bytes `yaml:"rate"`
+	Rate shoal.Bytes `yaml:"rate"`
 	// Pause is the time between two passes. 1m to 8760h. Default 24h.
 	Pause time.Duration `yaml:"pause"`
 }
@@ -136,13 +140,13 @@ type Mount struct {
 	Policy string `yaml:"policy"`
 	// Quota is how much of each node's cache its blocks may take. 16MiB to 1PiB, or 0: as
 	// much as there is. Each disk has its share of it, by its size. Default 0.
-	Quota Bytes `yaml:"quota"`
+	Quota shoal.Bytes `yaml:"quota"`
 	// Replicas bounds the copies of a block in the mesh.
 	Replicas Replicas `yaml:"replicas"`
 	// Forward is how much per second each node may hand over to others of what it must evict and
 	// nobody else has, instead of dropping it. Only with Replicas.Classes. 64KiB to 16GiB, or 0:
 	// nothing is handed over. Default 0. See docs/eviction.md.
-	Forward Bytes `yaml:"forward"`
+	Forward shoal.Bytes `yaml:"forward"`
 	// Metadata says how long names and attributes are believed.
 	Metadata Metadata `yaml:"metadata"`
 	// Write says what writing does. "ro" (read-only) is the default and all there is in
@@ -175,7 +179,7 @@ type Replicas struct {
 	Min int64 `yaml:"min"`
 	// Max is how many copies there may be; more go at once when room is wanted. 1 to 6, at
 	// least Min, or "unlimited". Default "unlimited".
-	Max Limit `yaml:"max"`
+	Max shoal.Limit `yaml:"max"`
 	// Classes says whether a copy that others have too is given up before a last one, and a
 	// last one not without its home's consent. Without, each node evicts as if it were alone.
 	// Default true.
@@ -196,10 +200,10 @@ type Metadata struct {
 type Read struct {
 	// Readahead is how far ahead of a sequential reader blocks are fetched. 0 to 1GiB,
 	// rounded up to whole blocks; 0 fetches nothing ahead. Default 32MiB.
-	Readahead Bytes `yaml:"readahead"`
+	Readahead shoal.Bytes `yaml:"readahead"`
 	// MaxInflight bounds the memory of blocks being fetched, for all readers of the
 	// node. 64MiB to 64GiB, and at least twice Readahead. Default 512MiB.
-	MaxInflight Bytes `yaml:"max_inflight"`
+	MaxInflight shoal.Bytes `yaml:"max_inflight"`
 }
 
 // Admin guards the admin API, which listens on a unix socket always and on TCP at

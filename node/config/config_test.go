@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 // environ is the environment of the tests.
@@ -42,7 +44,7 @@ func TestParseFillsDefaults(t *testing.T) {
 	want.Namespace = []Mount{{
 		Path: "/imagenet", UFS: "s3://train/imagenet/", Policy: "auto", Write: "ro",
 		S3:       S3{Region: "us-east-1", Addressing: "virtual"},
-		Replicas: Replicas{Min: 1, Max: Unlimited, Classes: true},
+		Replicas: Replicas{Min: 1, Max: shoal.Unlimited, Classes: true},
 		Metadata: Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour},
 	}}
 	if !reflect.DeepEqual(got, want) {
@@ -113,7 +115,7 @@ log: {level: warn, format: json}
 			Metadata: Metadata{MaxStale: 90 * time.Minute},
 		}, {
 			Path: "/models/nas", UFS: "file:///nas", Policy: "auto", Write: "ro", Forward: 64 << 20,
-			Replicas: Replicas{Min: 1, Max: Unlimited, Classes: true},
+			Replicas: Replicas{Min: 1, Max: shoal.Unlimited, Classes: true},
 			Metadata: Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour},
 		}},
 		Read:  Read{Readahead: 0, MaxInflight: 64 << 20},

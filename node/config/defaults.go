@@ -3,6 +3,8 @@ package config
 import (
 	"path/filepath"
 	"time"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 // defaultRegion is the region of an S3 mount that names none.
@@ -28,7 +30,7 @@ func (d *Disk) setDefaults() { d.Size = Size{Percent: 80} }
 func (m *Mount) setDefaults() {
 	m.Policy = "auto"
 	m.Write = "ro"
-	m.Replicas = Replicas{Min: 1, Max: Unlimited, Classes: true}
+	m.Replicas = Replicas{Min: 1, Max: shoal.Unlimited, Classes: true}
 	m.Metadata = Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour}
 }
 
