@@ -60,7 +60,7 @@ type Directory struct {
 	whole     ShardSet // shards of which everything was known to this home at some time since it got them
 	lostAt    Tick     // when it last lost some
 	frontiers frontiers
-	hints     *hints
+	hints     *Hints
 }
 
 // member is what the Directory keeps of a node of its view.
@@ -88,10 +88,9 @@ type member struct {
 	wantAt  Tick      // when to ask for wanted
 	auditAt Tick      // when to ask for the digests of the rest of missing
 
-	state  shoal.State
-	front  front
-	load   float32 // readers sent to it lately, as of loaded
-	loaded Tick
+	state shoal.State
+	front front
+	load  Load
 
 	refreshAt Tick // when to ask for all digests
 	confirmed Tick // when all it holds was last confirmed
@@ -138,7 +137,7 @@ func NewDirectory(self shoal.NodeID, rules Rules) *Directory {
 	return &Directory{
 		self: self, rules: rules.withDefaults(), table: NewTable(nil), before: NewTable(nil),
 		byID: make(map[shoal.NodeID]*member), numbers: make([]*member, 1),
-		entries: newEntries(), leases: newLeases(), hints: new(hints), gains: make([]Tick, 1),
+		entries: newEntries(), leases: newLeases(), hints: new(Hints), gains: make([]Tick, 1),
 		moves: make(map[shoal.Key]*move), left: make(map[uint16]Tick),
 	}
 }
@@ -188,7 +187,7 @@ func (d *Directory) Lookup(
 func (d *Directory) lookup(now Tick, m *Message, out []Answer) []Answer {
 	d.now = now
 	p := d.byID[m.From]
-	d.hints.turn(now)
+	d.hints.Turn(now)
 	var nodes []shoal.NodeID
 	for _, key := range m.Keys {
 		hash := hashKey(key)
@@ -247,7 +246,7 @@ func (d *Directory) known(
 	best := ranking{zone: p.zone, salt: hash ^ p.seed}
 	for _, n := range d.entries.holders(slot, few[:0]) {
 		if q := d.numbers[n]; q != nil && q != p && !q.away && !avoids(avoid, q.id) {
-			best.add(q, d.hints.readers(hash, n) >= d.rules.Readers, loadStep(q.loadAt(now)))
+			best.add(q, d.hints.Readers(hash, n) >= d.rules.Readers, q.load.Step(now))
 		}
 	}
 	start := len(nodes)
@@ -394,10 +393,7 @@ func (d *Directory) reply(m Message, t MessageType) Message {
 	}
 }
 
-// ranking keeps the best MaxNodes of the members it is given: those that not too many
-// readers of the block were just sent to, those of the reader's zone, those with less to do
-// first, and among equals in an order that differs from reader to reader and from key to
-// key, so that neither a reader nor a popular block burdens one holder alone.
+// ranking keeps the best MaxNodes of the members it is given.
 type ranking struct {
 	zone string
 	salt uint64
@@ -406,15 +402,12 @@ type ranking struct {
 }
 
 type ranked struct {
+	Source
 	member *member
-	score  uint64
-	load   int
-	near   bool
-	full   bool // enough readers of the block were sent to it
 }
 
 func (r *ranking) add(p *member, full bool, load int) {
-	c := ranked{member: p, score: mix(r.salt ^ p.seed), load: load, near: p.zone == r.zone, full: full}
+	c := ranked{Source{Full: full, Near: p.zone == r.zone, Load: load, Score: mix(r.salt ^ p.seed)}, p}
 	at := r.n
 	for at > 0 && c.before(r.top[at-1]) {
 		at--
@@ -428,17 +421,8 @@ func (r *ranking) add(p *member, full bool, load int) {
 }
 
 func (c ranked) before(o ranked) bool {
-	if c.full != o.full {
-		return o.full
-	}
-	if c.near != o.near {
-		return c.near
-	}
-	if c.load != o.load {
-		return c.load < o.load
-	}
-	if c.score != o.score {
-		return c.score > o.score
+	if c.Source != o.Source {
+		return c.Before(o.Source)
 	}
 	return strings.Compare(string(c.member.id), string(o.member.id)) < 0
 }

@@ -14,36 +14,27 @@ import (
 // are those of every Shards-th bucket.
 type entries struct {
 	slabs [][]entry
-	heads []uint32            // per bucket: slot of its first entry, 0 for none
-	more  map[uint32][]uint16 // slot: holders beyond those in the entry
-	free  uint32              // first of the freed slots, chained by next
-	top   uint32              // slots ever used
+	heads []uint32 // per bucket: slot of its first entry, 0 for none
+	more  More     // by slot
+	free  uint32   // first of the freed slots, chained by next
+	top   uint32   // slots ever used
 	n     int
 }
 
 type entry struct {
 	key     shoal.Key
 	sum     shoal.Sum
-	holders [3]uint16 // numbers of members, 0 for none
-	flags   uint16
+	Holders        // by the numbers of members
 	next    uint32 // slot of the next entry of the bucket
 }
 
 const (
 	slabBits = 12
 	perHead  = 2 // entries per bucket
-
-	flagUsed   = 1 << 0
-	flagLeased = 1 << 1
-	flagMore   = 1 << 2 // more has further holders
-
-	shiftKeepers = 3 // 2 bits: how many of the holders, which are the first, are keepers
-	shiftMin     = 5 // 2 bits: Limits.Min
-	shiftMax     = 7 // 3 bits: Limits.Max
 )
 
 func newEntries() entries {
-	return entries{heads: make([]uint32, Shards), more: make(map[uint32][]uint16)}
+	return entries{heads: make([]uint32, Shards), more: make(More)}
 }
 
 func (t *entries) at(slot uint32) *entry {
@@ -95,7 +86,7 @@ func (t *entries) put(key shoal.Key, hash uint64) uint32 {
 		}
 	}
 	b := t.bucket(hash)
-	*t.at(slot) = entry{key: key, flags: flagUsed, next: t.heads[b]}
+	*t.at(slot) = entry{key: key, Holders: Holders{flags: flagUsed}, next: t.heads[b]}
 	t.heads[b] = slot
 	if t.n++; t.n > perHead*len(t.heads) {
 		t.split()
@@ -111,119 +102,36 @@ func (t *entries) remove(slot uint32) {
 		link = &t.at(*link).next
 	}
 	*link = e.next
-	if e.flags&flagMore != 0 {
-		delete(t.more, slot)
-	}
+	e.forget(slot, t.more)
 	*e = entry{next: t.free}
 	t.free = slot
 	t.n--
 }
 
-func (e *entry) keepers() int { return int(e.flags >> shiftKeepers & 3) }
+// addHolder is Holders.Add.
+func (t *entries) addHolder(slot uint32, n uint16) bool { return t.at(slot).Add(slot, t.more, n) }
 
-func (e *entry) setKeepers(n int) {
-	e.flags = e.flags&^(3<<shiftKeepers) | uint16(n)<<shiftKeepers
-}
-
-func (e *entry) limits() Limits {
-	return Limits{Min: uint8(e.flags >> shiftMin & 3), Max: uint8(e.flags >> shiftMax & 7)}
-}
-
-func (e *entry) setLimits(l Limits) {
-	l = l.clip()
-	e.flags = e.flags&^(3<<shiftMin|7<<shiftMax) | uint16(l.Min)<<shiftMin | uint16(l.Max)<<shiftMax
-}
-
-// addHolder records member number n as the last holder and reports whether it was none.
-func (t *entries) addHolder(slot uint32, n uint16) bool {
-	e := t.at(slot)
-	gap := -1
-	for i, h := range e.holders {
-		if h == n {
-			return false
-		}
-		if h == 0 && gap < 0 {
-			gap = i
-		}
-	}
-	if e.flags&flagMore != 0 && slices.Contains(t.more[slot], n) {
-		return false
-	}
-	if gap >= 0 {
-		e.holders[gap] = n
-		return true
-	}
-	t.more[slot] = append(t.more[slot], n)
-	e.flags |= flagMore
-	return true
-}
-
-// place makes member number n, if it is a holder, the one at index at.
-func (t *entries) place(slot uint32, n uint16, at int) {
-	var few [16]uint16
-	all := t.holders(slot, few[:0])
-	from := slices.Index(all, n)
-	if from < 0 || from == at {
-		return
-	}
-	all = slices.Insert(slices.Delete(all, from, from+1), at, n)
-	e := t.at(slot)
-	copy(e.holders[:], all)
-	if len(all) > len(e.holders) {
-		copy(t.more[slot], all[len(e.holders):])
-	}
-}
+// place is Holders.Place.
+func (t *entries) place(slot uint32, n uint16, at int) { t.at(slot).Place(slot, t.more, n, at) }
 
 // hint notes that member number n, a holder, is said to be a keeper.
 func (t *entries) hint(slot uint32, n uint16) {
-	e := t.at(slot)
+	h := &t.at(slot).Holders
 	var few [16]uint16
-	if k := e.keepers(); k < MostKeepers && slices.Index(t.holders(slot, few[:0]), n) >= k {
+	if k := h.Keepers(); k < MostKeepers && slices.Index(t.holders(slot, few[:0]), n) >= k {
 		t.place(slot, n, k)
-		e.setKeepers(k + 1)
+		h.SetKeepers(k + 1)
 	}
 }
 
-// dropHolder forgets member number n as a holder and reports whether it was one. The
-// others stay in their order, and what they are.
+// dropHolder is Holders.Drop.
 func (t *entries) dropHolder(slot uint32, n uint16) bool {
-	e := t.at(slot)
-	var few [16]uint16
-	all := t.holders(slot, few[:0])
-	at := slices.Index(all, n)
-	if at < 0 {
-		return false
-	}
-	if k := e.keepers(); at < k {
-		e.setKeepers(k - 1)
-	}
-	all = slices.Delete(all, at, at+1)
-	e.holders = [3]uint16{}
-	copy(e.holders[:], all)
-	if e.flags&flagMore == 0 {
-		return true
-	}
-	if len(all) <= len(e.holders) {
-		delete(t.more, slot)
-		e.flags &^= flagMore
-	} else {
-		t.more[slot] = append(t.more[slot][:0], all[len(e.holders):]...)
-	}
-	return true
+	return t.at(slot).Drop(slot, t.more, n)
 }
 
-// holders appends the numbers of the holders of slot to dst, keepers first.
+// holders is Holders.All.
 func (t *entries) holders(slot uint32, dst []uint16) []uint16 {
-	e := t.at(slot)
-	for _, h := range e.holders {
-		if h != 0 {
-			dst = append(dst, h)
-		}
-	}
-	if e.flags&flagMore != 0 {
-		dst = append(dst, t.more[slot]...)
-	}
-	return dst
+	return t.at(slot).All(slot, t.more, dst)
 }
 
 // shard calls yield for the slot of each entry of shard; yield may remove it.

@@ -29,7 +29,7 @@ type later struct {
 // those that drain as if they had gone.
 func (d *Directory) standings(slot uint32, dst []told) []told {
 	e := d.entries.at(slot)
-	keepers, limits := e.keepers(), e.limits()
+	keepers, limits := e.Keepers(), e.Limits()
 	var few [16]uint16
 	var zones zoneCount
 	start := len(dst)
@@ -49,15 +49,8 @@ func (d *Directory) standings(slot uint32, dst []told) []told {
 		if !t.p.drains() {
 			all, near = all-1, near-1
 		}
-		switch {
-		case near > 0:
-			t.near = shoal.Surplus
-		case all > 0:
-			t.near = shoal.LastInZone
-		}
-		if t.class = t.near; limits.Max > 0 && i >= int(limits.Max) && !t.keeper {
-			t.class = shoal.Excess
-		}
+		t.near = ClassBeside(all, near)
+		t.class = limits.Class(t.near, i, t.keeper)
 	}
 	return dst
 }
@@ -66,10 +59,9 @@ func (d *Directory) standings(slot uint32, dst []told) []told {
 // had been told.
 func (d *Directory) joined(slot uint32, p *member, was []told) {
 	e := d.entries.at(slot)
-	if k := e.keepers(); k < int(max(e.limits().Min, 1)) && !p.drains() {
-		// It is a keeper by itself, and may stay one.
+	if k := e.Keepers(); e.Limits().Keeps(k, p.drains()) {
 		d.entries.place(slot, p.number, k)
-		e.setKeepers(k + 1)
+		e.SetKeepers(k + 1)
 	}
 	d.differ(slot, append(was, told{p: p, class: shoal.Last, keeper: true}))
 }
@@ -105,10 +97,10 @@ func (d *Directory) differ(slot uint32, was []told) {
 			d.moveOf(e.key).wait(leavingAsOf(is.p, is.p.version))
 		}
 	}
-	switch k := e.keepers(); {
+	switch k := e.Keepers(); {
 	case k == 0:
 		d.moveOf(e.key)
-	case k < int(e.limits().Min):
+	case k < int(e.Limits().Min):
 		d.lookLater(e.key, false) // who resigned a moment ago will drop its replica, or not
 	}
 	d.review(e.key)
@@ -158,11 +150,11 @@ func (d *Directory) toldOf(slot uint32, hash uint64) ([]told, bool) {
 // limit takes in how many replicas of slot its dataset wants, unless l says nothing.
 func (d *Directory) limit(slot uint32, l Limits) {
 	e := d.entries.at(slot)
-	if l == (Limits{}) || l.clip() == e.limits() {
+	if l == (Limits{}) || l.clip() == e.Limits() {
 		return
 	}
 	was, arranged := d.toldOf(slot, hashKey(e.key))
-	e.setLimits(l)
+	e.SetLimits(l)
 	if arranged {
 		d.differ(slot, was)
 	}

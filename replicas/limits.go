@@ -21,6 +21,34 @@ const (
 	MostReplicas = 6 // the largest Limits.Max
 )
 
+// Keepers returns how many keepers l asks for.
+func (l Limits) Keepers() int { return int(max(l.Min, 1)) }
+
+// Keeps reports whether a new holder, which is a keeper by itself, is to stay one where there
+// are so many others; one that drains is not.
+func (l Limits) Keeps(keepers int, draining bool) bool { return keepers < l.Keepers() && !draining }
+
+// Class returns what a replica is worth, at a place in the order of its block's Holders, that
+// would be worth near if any number were wanted.
+func (l Limits) Class(near shoal.Class, place int, keeper bool) shoal.Class {
+	if l.Max > 0 && place >= int(l.Max) && !keeper {
+		return shoal.Excess
+	}
+	return near
+}
+
+// ClassBeside returns what a replica is worth beside so many others that are going to stay, of
+// them near of its own zone (policy.md §5.2), whatever their number.
+func ClassBeside(others, near int) shoal.Class {
+	switch {
+	case near > 0:
+		return shoal.Surplus
+	case others > 0:
+		return shoal.LastInZone
+	}
+	return shoal.Last
+}
+
 // clip returns l within its bounds. The zero Limits stay what they are: they say nothing.
 func (l Limits) clip() Limits {
 	if l == (Limits{}) {

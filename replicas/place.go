@@ -33,54 +33,80 @@ func (c *Core) Coldest(now Tick, o Offer) (id shoal.NodeID, ok bool) {
 	return q.id, true
 }
 
-// place returns the member that had best keep a block which p will not (policy.md §2.3,
-// design.md §3 step 7): one with free room, of p's zone rather than another; else one
-// whose coldest block is worth less by a margin, likewise. Of several about as good the
-// one that was sent the least, counting what was placed there since it last told its
-// frontier, so that they take turns. Nil when nobody wants the block.
+// place returns the member that had best keep a block which p will not: see Offer.Choose. Nil
+// when nobody wants it.
 func (d *Directory) place(now Tick, p *member, o Offer) *member {
-	var best [4]offeree
-	for _, q := range d.members {
+	i := o.Choose(len(d.members), func(i int) (Taker, bool) {
+		q := d.members[i]
 		if q == p || !d.fresh(now, q) || q.state != shoal.Serving {
+			return Taker{}, false
+		}
+		return Taker{Far: q.zone != p.zone, Frontier: q.front.frontier, Placed: q.front.placed(now), Seed: q.seed}, true
+	})
+	if i < 0 {
+		return nil
+	}
+	q := d.members[i]
+	q.front.sent += int64(o.SizeBytes)
+	return q
+}
+
+// A Taker is a node that may keep a block.
+type Taker struct {
+	Far      bool // it is of another zone than who offers
+	Frontier shoal.Frontier
+	Placed   int64  // bytes it was sent since it told its frontier
+	Seed     uint64 // hash of its ID
+}
+
+// Choose returns which of n nodes had best keep the block (policy.md §2.3, design.md §3 step
+// 7): one with free room, of the zone rather than another; else one whose coldest block is
+// worth less by a margin, likewise. Of several about as good the one that was sent the least,
+// counting what was placed there since it last told its frontier, so that they take turns. It
+// is -1 when nobody wants the block. at tells of a node; false: not that one.
+func (o Offer) Choose(n int, at func(i int) (Taker, bool)) int {
+	var best [4]taken
+	for i := range n {
+		t, ok := at(i)
+		if !ok {
 			continue
 		}
 		far := 0
-		if q.zone != p.zone {
+		if t.Far {
 			far = 1
 		}
-		coldest := min(q.front.frontier.Surplus, q.front.frontier.Last)
-		placed := q.front.placed(now)
-		switch free := q.front.frontier.FreeBytes - placed; {
+		coldest := min(t.Frontier.Surplus, t.Frontier.Last)
+		switch free := t.Frontier.FreeBytes - t.Placed; {
 		case free >= int64(o.SizeBytes):
-			best[far].add(q, float64(free), placed)
-		case o.Weight > margin*coldest && placed < placeBytes:
-			best[2+far].add(q, 1/float64(coldest), placed)
+			best[far].add(i, t, float64(free))
+		case o.Weight > margin*coldest && t.Placed < placeBytes:
+			best[2+far].add(i, t, 1/float64(coldest))
 		}
 	}
 	for _, b := range best {
-		if b.member != nil {
-			b.member.front.sent += int64(o.SizeBytes)
-			return b.member
+		if b.some {
+			return b.index
 		}
 	}
-	return nil
+	return -1
 }
 
-// offeree is the best so far of members of one sort.
-type offeree struct {
-	member *member
-	worth  float64 // the larger the better
-	placed int64   // bytes it was sent lately
+// taken is the best so far of nodes of one sort.
+type taken struct {
+	some  bool
+	index int
+	worth float64 // the larger the better
+	Taker
 }
 
-// add takes p if it is better by half, or about as good and was sent less.
-func (b *offeree) add(p *member, worth float64, placed int64) {
+// add takes t if it is better by half, or about as good and was sent less.
+func (b *taken) add(i int, t Taker, worth float64) {
 	switch {
-	case b.member == nil || worth > 1.5*b.worth:
+	case !b.some || worth > 1.5*b.worth:
 	case 1.5*worth < b.worth:
 		return
-	case placed > b.placed || placed == b.placed && p.seed > b.member.seed:
+	case t.Placed > b.Placed || t.Placed == b.Placed && t.Seed > b.Seed:
 		return
 	}
-	*b = offeree{p, worth, placed}
+	*b = taken{true, i, worth, t}
 }

@@ -1,7 +1,6 @@
 package replicas
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/shoal-mesh/shoal"
@@ -122,59 +121,19 @@ func (d *Directory) review(key shoal.Key) {
 // resign, or nobody is there.
 func (d *Directory) choose(slot uint32, mv *move) []*member {
 	e := d.entries.at(slot)
-	need, hash := int(max(e.limits().Min, 1)), hashKey(e.key)
+	hash := hashKey(e.key)
 	var few [8]told
-	all := d.standings(slot, few[:0])
-	var zones zoneCount
-	var able, draining, resigning []told
+	var room [8]Candidate
+	all, candidates := d.standings(slot, few[:0]), room[:0]
 	for _, t := range all {
-		zones.add(t.p.zone)
-		switch {
-		case t.p.away:
-		case slices.ContainsFunc(mv.waits, func(l leaving) bool { return l.p == t.p && l.resigned }):
-			resigning = append(resigning, t)
-		case t.p.drains():
-			draining = append(draining, t)
-		default:
-			able = append(able, t)
-		}
+		candidates = append(candidates, Candidate{
+			Zone: t.p.zone, Score: Score(hash, t.p.seed), Keeper: t.keeper, Away: t.p.away, Draining: t.p.drains(),
+			Resigning: slices.ContainsFunc(mv.waits, func(l leaving) bool { return l.p == t.p && l.resigned }),
+		})
 	}
-	switch {
-	case len(able) > 0:
-	case len(draining) > 0:
-		able, need = draining, 1 // there is nobody else: better one that hands it over as it leaves
-	case len(resigning) > 1:
-		// All would go: one has to stay, and may resign again when it knows that.
-		able, need = resigning, 1
-	}
-	// Keepers stay keepers. The others: where most replicas are, else by rendezvous.
-	slices.SortStableFunc(able, func(a, b told) int {
-		if a.keeper || b.keeper {
-			return cmp.Compare(rank(b.keeper), rank(a.keeper))
-		}
-		return cmp.Or(
-			cmp.Compare(rank(a.p.drains()), rank(b.p.drains())),
-			cmp.Compare(zones.of(b.p.zone), zones.of(a.p.zone)),
-			cmp.Compare(mix(hash^b.p.seed), mix(hash^a.p.seed)),
-		)
-	})
-	return pick(able, need)
-}
-
-// pick returns the first need of able, passing over zones that have one while there are
-// others.
-func pick(able []told, need int) []*member {
 	var chosen []*member
-	for _, other := range []bool{true, false} {
-		for _, t := range able {
-			if len(chosen) == need {
-				return chosen
-			}
-			near := slices.ContainsFunc(chosen, func(p *member) bool { return p.zone == t.p.zone })
-			if (!other || !near) && !slices.Contains(chosen, t.p) {
-				chosen = append(chosen, t.p)
-			}
-		}
+	for _, i := range ChooseKeepers(candidates, e.Limits()) {
+		chosen = append(chosen, all[i].p)
 	}
 	return chosen
 }
@@ -215,7 +174,7 @@ func (d *Directory) conclude(key shoal.Key, mv *move) {
 	for i, p := range mv.chosen {
 		d.entries.place(slot, p.number, i)
 	}
-	d.entries.at(slot).setKeepers(len(mv.chosen))
+	d.entries.at(slot).SetKeepers(len(mv.chosen))
 	for _, is := range d.standings(slot, more[:0]) {
 		i := slices.IndexFunc(mv.clears, func(l leaving) bool { return l.p == is.p })
 		switch {
@@ -255,7 +214,7 @@ func (d *Directory) short(slot uint32) bool {
 			keepers++
 		}
 	}
-	return keepers < min(int(max(d.entries.at(slot).limits().Min, 1)), able)
+	return keepers < min(d.entries.at(slot).Limits().Keepers(), able)
 }
 
 // letGo answers those who resign from the last replica of a block: they may drop it, if
@@ -264,7 +223,7 @@ func (d *Directory) letGo(slot uint32, mv *move) {
 	e := d.entries.at(slot)
 	for _, l := range mv.waits {
 		if l.resigned && d.complete(slot, l.p) {
-			e.setKeepers(0)
+			e.SetKeepers(0)
 			d.order(l.p, l.order(e.key, shoal.Last), true)
 			d.counts.LastResigned++
 		}
@@ -411,12 +370,4 @@ func (mv *move) abort() {
 		mv.wait(l)
 	}
 	mv.asked, mv.chosen, mv.worth, mv.clears = nil, nil, nil, nil
-}
-
-// rank orders what is so before what is not.
-func rank(v bool) int {
-	if v {
-		return 1
-	}
-	return 0
 }

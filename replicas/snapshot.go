@@ -256,12 +256,12 @@ func (d *Directory) paged(now Tick, m Message) {
 // record returns what is known of the block in slot.
 func (d *Directory) record(slot uint32) Record {
 	e := d.entries.at(slot)
-	r := Record{Key: e.key, Sum: e.sum, Limits: e.limits()}
+	r := Record{Key: e.key, Sum: e.sum, Limits: e.Limits()}
 	var few [16]uint16
 	for i, n := range d.entries.holders(slot, few[:0]) {
 		if p := d.numbers[n]; p != nil && len(r.Holders) < maxRecordHolders {
 			r.Holders = append(r.Holders, p.id)
-			if i < e.keepers() {
+			if i < e.Keepers() {
 				r.Keepers++
 			}
 		}
@@ -281,7 +281,7 @@ func (d *Directory) restore(r Record, hash uint64) {
 		slot := d.entries.put(r.Key, hash)
 		if e := d.entries.at(slot); e.sum == 0 {
 			e.sum = r.Sum
-			e.setLimits(r.Limits)
+			e.SetLimits(r.Limits)
 		}
 		d.gainHolder(slot, p, hash)
 		d.untold(slot, p)

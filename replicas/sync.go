@@ -384,7 +384,7 @@ func (d *Directory) purge(s uint16) {
 // tidy removes the entry in slot if it says nothing any more.
 func (d *Directory) tidy(slot uint32) {
 	e := d.entries.at(slot)
-	if e.flags&(flagLeased|flagMore) == 0 && e.holders == [3]uint16{} {
+	if e.flags&flagLeased == 0 && e.Empty() {
 		d.entries.remove(slot)
 	}
 }
