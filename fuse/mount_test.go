@@ -24,14 +24,15 @@ func bg() context.Context { return context.Background() }
 
 func TestMountRead(t *testing.T) {
 	c := startChild(t, mountDir(t))
-	for _, n := range sizes() {
-		want := noise(uint64(n), n)
-		for pass := range 2 { // from the server, from the page cache
+	var served [2]uint64
+	for pass := range served { // from the server, from the page cache
+		for _, n := range sizes() {
 			got, err := os.ReadFile(c.file(fmt.Sprintf("size-%d", n)))
-			if err != nil || !bytes.Equal(got, want) {
+			if err != nil || !bytes.Equal(got, noise(uint64(n), n)) {
 				t.Errorf("pass %d: size-%d = %d bytes, %v, want the bytes written", pass, n, len(got), err)
 			}
 		}
+		served[pass] = c.report().Stats.ReadBytes
 	}
 	info, err := os.Stat(c.file("size-65537"))
 	if err != nil || info.Size() != 65537 || info.Mode() != 0o444 || info.ModTime().Unix() != 1_700_000_000 {
@@ -54,8 +55,13 @@ func TestMountRead(t *testing.T) {
 	for _, n := range sizes() {
 		total += n
 	}
-	if got := c.report().Stats.ReadBytes; got != uint64(total) {
-		t.Errorf("bytes read from the server = %d, want %d: once each", got, total)
+	// A signal in the middle of a read has the kernel ask again for some pages of it: the Go
+	// runtime sends one now and then.
+	if served[0] < uint64(total) || served[0] > uint64(total+total/20) {
+		t.Errorf("bytes read from the server = %d, want %d: once each", served[0], total)
+	}
+	if served[1] != served[0] {
+		t.Errorf("%d bytes read from the server when all were in the page cache, want 0", served[1]-served[0])
 	}
 }
 
