@@ -44,17 +44,12 @@ func (d *disk) weigh(p putting, read bool) (weight float32, ok bool) {
 		d.policy.Miss(policy.Group(number), hashKey(p.key))
 	}
 	a := d.asking(p)
-	item := policy.Item{SizeBytes: a.bytes, Group: policy.Group(number), Class: p.class}
-	weight, ok = d.policy.Admit(item)
-	switch {
-	case d.takes(a) > d.limit:
-		return weight, false
-	case d.datasets.over(number, a.bytes, d.high) > 0:
-		return d.policy.AdmitIn(item)
-	case d.spare(a.size)-a.bytes >= d.ahead(a)+d.slack():
-		return weight, true
+	room := policy.Room{
+		Never: d.takes(a) > d.limit,
+		Quota: d.datasets.over(number, a.bytes, d.high) > 0,
+		Free:  d.spare(a.size)-a.bytes >= d.ahead(a)+d.slack(),
 	}
-	return weight, ok
+	return room.Admit(d.policy, policy.Item{SizeBytes: a.bytes, Group: policy.Group(number), Class: p.class})
 }
 
 // slack is how much of the room above what prepareRoom wants is not taken for free: what is

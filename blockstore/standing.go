@@ -124,7 +124,7 @@ func (d *disk) holdForPeer(key shoal.Key) (block, bool) {
 // mustAsk reports whether the replica of entry n may not be evicted unless its home agrees.
 // Holds mu.
 func (d *disk) mustAsk(n uint32) bool {
-	return d.keeps(n) && d.datasets.counts[d.places.at(n).dataset].rules.Classes
+	return d.datasets.counts[d.places.at(n).dataset].rules.MustAsk(d.keeps(n))
 }
 
 // keeps reports whether the mesh relies on the replica of entry n. Holds mu.

@@ -15,6 +15,7 @@ type admission struct {
 	wish   span         // chunks its first reader wants
 	room   bool         // its only replica would be kept here
 	leased bool         // the block's home counts on this node to fill it
+	class  shoal.Class  // of a replica here, as far as the directory's answer says
 	keep   bool         // it is stored here
 	place  shoal.NodeID // the node that stores it, if this one does not; "" for none
 
@@ -51,16 +52,17 @@ func (r *Fetcher) weigh(started []*fetch) (offer *replicas.Offer) {
 }
 
 // admit decides, by what the directory answered, whether the block is kept here, placed on
-// another node, or only read. A replica beside others is worth less than the first one: it
-// gets free room, or that of another such. Of a block that goes nowhere, only what its reader
-// wants is fetched.
+// another node, or only read. A replica beside others is worth less than the first one, least
+// beside one of this zone: it gets free room, or that of another such. Of a block that goes
+// nowhere, only what its reader wants is fetched.
 func (r *Fetcher) admit(ctx context.Context, ft *fetch, answer replicas.Answer) {
 	ft.leased = answer.Kind == replicas.Fill && answer.Lease > 0
 	ft.place = ""
+	ft.class = r.classBeside(answer.Nodes)
 	if answer.Kind == replicas.Fill {
 		ft.keep = ft.room
 	} else {
-		ft.keep = !r.draining.Load() && r.store.Admits(ft.key, ft.file(shoal.Surplus))
+		ft.keep = !r.draining.Load() && r.store.Admits(ft.key, ft.file(ft.class))
 	}
 	switch {
 	case ft.keep:
@@ -70,6 +72,17 @@ func (r *Fetcher) admit(ctx context.Context, ft *fetch, answer replicas.Answer) 
 		r.stats.bypassed.Add(1)
 		r.giveBack(ft) // the others are not to wait for the rest of it
 	}
+}
+
+// classBeside returns what a replica here is worth beside those of other nodes.
+func (r *Fetcher) classBeside(others []shoal.NodeID) shoal.Class {
+	near := 0
+	for _, id := range others {
+		if r.cfg.Near(id) {
+			near++
+		}
+	}
+	return replicas.ClassBeside(len(others), near)
 }
 
 // giveBack ends the lease on ft's block, if there is one.
@@ -95,9 +108,12 @@ func (r *Fetcher) settle(ctx context.Context, ft *fetch) {
 // keep stores a complete block and tells its homes. A block that cannot be stored has
 // been read all the same.
 func (r *Fetcher) keep(ft *fetch) {
-	class := shoal.Last
-	if !ft.leased {
-		class = shoal.Surplus
+	class := ft.class
+	switch {
+	case ft.leased:
+		class = shoal.Last
+	case class == shoal.Last:
+		class = shoal.Surplus // its home did not say that nobody else has it
 	}
 	if err := r.store.Put(ft.key, ft.file(class), ft.buf, ft.sums); err != nil {
 		r.stats.notKept.Add(1)

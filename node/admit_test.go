@@ -203,3 +203,33 @@ func TestOfferOnTheWire(t *testing.T) {
 		t.Errorf("decodeOffer of a block beyond its file = %+v, want an error", got)
 	}
 }
+
+// TestClassBesideHolders checks what a block that others hold counts as when it comes in: less,
+// if one of them is of this zone.
+func TestClassBesideHolders(t *testing.T) {
+	near := func(id shoal.NodeID) bool { return id == "near" }
+	tests := []struct {
+		answer replicas.Answer
+		want   shoal.Class
+	}{
+		{held("near"), shoal.Surplus},
+		{held("far", "near"), shoal.Surplus},
+		{held("far"), shoal.LastInZone},
+		{replicas.Answer{Kind: replicas.Fill, Lease: time.Second}, shoal.Last},
+		{replicas.Answer{Kind: replicas.Fill}, shoal.Surplus},
+	}
+	for _, tt := range tests {
+		b := newBench(t, FetcherConfig{Near: near})
+		e, want := b.put(t, shoal.ChunkSize)
+		b.dir.answers = []replicas.Answer{tt.answer}
+		b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
+			return send(sink, key, want, first, 1)
+		}
+		_ = b.readAt(t, e, 0, 100)
+		b.Close()
+		r, ok := b.store.Replica(shoal.Key{File: e.File})
+		if !ok || r.File.Class != tt.want {
+			t.Errorf("a block of which the directory says %v is here: %v as %v, want %v", tt.answer, ok, r.File.Class, tt.want)
+		}
+	}
+}
