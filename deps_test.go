@@ -32,8 +32,8 @@ func house() []room {
 	return []room{
 		{6, "cmd/shoal", []string{"node", "node/config", "blockstore", "fuse", "gossip", "node/namespace", "node/peer", "replicas", "ufs", "ufs/local", "ufs/s3"}},
 
-		{5, "node", []string{"node/config", "node/gateway", "fuse", "node/namespace", "replicas", "gossip", "node/peer", "blockstore", "blockstore/policy", "ufs", "ufs/hdfs", "ufs/local", "ufs/s3"}},
-		{5, "sim", []string{"replicas", "blockstore/policy"}},
+		{5, "node", []string{"node/config", "node/gateway", "fuse", "node/namespace", "replicas", "gossip", "node/peer", "blockstore", "blockstore/policy", "node/trace", "ufs", "ufs/hdfs", "ufs/local", "ufs/s3"}},
+		{5, "sim", []string{"replicas", "blockstore/policy", "node/trace"}},
 
 		{4, "fuse", nil},
 		{4, "node/gateway", nil},
@@ -52,6 +52,7 @@ func house() []room {
 		{2, "ufs", nil},
 
 		{1, "blockstore/policy", nil},
+		{1, "node/trace", nil},
 
 		{0, "", nil},
 	}
@@ -75,7 +76,8 @@ func libraries() []library {
 		{"github.com/aws", []string{"ufs/s3"}},
 		{"github.com/colinmarc/hdfs", []string{"ufs/hdfs"}},
 		{"github.com/prometheus/client_golang", []string{"node"}},
-		{"github.com/goccy/go-yaml", []string{"node/config"}},
+		{"github.com/goccy/go-yaml", []string{"node/config", "sim"}},
+		{"github.com/klauspost/compress", []string{"node/trace", "sim"}},
 		{"github.com/spf13/cobra", []string{"cmd/shoal"}},
 		{"github.com/dustin/go-humanize", []string{"cmd/shoal"}},
 		{"github.com/schollz/progressbar", []string{"cmd/shoal"}},
