@@ -140,15 +140,19 @@ func (d *disk) hold(key shoal.Key) (block, bool) {
 	if !ok {
 		return block{}, false
 	}
-	d.touch(n, key)
+	d.touch(n, key, false)
 	d.readers[n]++
 	return d.block(n), true
 }
 
-// touch counts a read of the block of entry n. Holds mu.
-func (d *disk) touch(n uint32, key shoal.Key) {
+// touch counts a read of the block of entry n, by a reader here or by a peer. Holds mu.
+func (d *disk) touch(n uint32, key shoal.Key, peer bool) {
 	d.policy.Advance(d.tick())
-	d.policy.Touch(n, hashKey(key))
+	if peer {
+		d.policy.Serve(n, hashKey(key))
+	} else {
+		d.policy.Touch(n, hashKey(key))
+	}
 	d.places.setPasses(n, 0)
 	d.stay(n, key)
 }

@@ -115,7 +115,7 @@ func (d *disk) holdForPeer(key shoal.Key) (block, bool) {
 		return block{}, false
 	}
 	if d.mustAsk(n) {
-		d.touch(n, key)
+		d.touch(n, key, true)
 	}
 	d.readers[n]++
 	return d.block(n), true

@@ -101,6 +101,9 @@ func (d *detector) blocks() float64 {
 	return float64(n) * float64(uint64(1)<<d.shift)
 }
 
+// known returns how many blocks were seen, in any pass.
+func (d *detector) known() float64 { return float64(d.filled) * float64(uint64(1)<<d.shift) }
+
 // end judges the pass and begins the next one.
 func (d *detector) end(now Tick) {
 	p := d.pass

@@ -18,10 +18,15 @@ func (w *Weighted) Restore(slot uint32, item Item, at Tick) {
 	w.join(slot, g.queue(item.Class), 1, float64(max(1, item.SizeBytes)), newest)
 }
 
-// Touch says that the block in slot was read, for a reader here or for a peer. hash tells
-// the blocks of a group apart, any 64 bits of its key that are equally likely. Reads within
-// one tick are one. Unknown slots are ignored.
-func (w *Weighted) Touch(slot uint32, hash uint64) {
+// Touch says that the block in slot was read here. hash tells the blocks of a group apart, any
+// 64 bits of its key that are equally likely. Reads within one tick are one. Unknown slots are
+// ignored.
+func (w *Weighted) Touch(slot uint32, hash uint64) { w.touch(slot, hash, false) }
+
+// Serve says that the block in slot was read by a peer, from here.
+func (w *Weighted) Serve(slot uint32, hash uint64) { w.touch(slot, hash, true) }
+
+func (w *Weighted) touch(slot uint32, hash uint64, peer bool) {
 	e := w.store.present(slot)
 	if e == nil {
 		return
@@ -37,7 +42,7 @@ func (w *Weighted) Touch(slot uint32, hash uint64) {
 		w.warm(slot, e, l)
 	}
 	if !again {
-		w.count(g, hash)
+		w.count(g, hash, peer)
 	}
 }
 
@@ -149,11 +154,15 @@ func (w *Weighted) Move(from, to uint32) {
 }
 
 // Miss says that a block of a group was read that is not here.
-func (w *Weighted) Miss(number Group, hash uint64) { w.count(w.group(number), hash) }
+func (w *Weighted) Miss(number Group, hash uint64) { w.count(w.group(number), hash, false) }
 
 // count counts a read for the rate and the pattern of a group.
-func (w *Weighted) count(g *group, hash uint64) {
-	g.reads.add(w.now, g.tau)
+func (w *Weighted) count(g *group, hash uint64, peer bool) {
+	if peer {
+		g.served.add(w.now, g.tau)
+	} else {
+		g.reads.add(w.now, g.tau)
+	}
 	if b := g.rules.Base; b != BaseAuto && b != BaseUniform {
 		return
 	}

@@ -46,8 +46,10 @@ type Queue interface {
 type Reader interface {
 	// Advance sets the time. It must not go back.
 	Advance(now Tick)
-	// Touch says that the block in slot was read.
+	// Touch says that the block in slot was read here.
 	Touch(slot uint32, hash uint64)
+	// Serve says that the block in slot was read by a peer.
+	Serve(slot uint32, hash uint64)
 	// Miss says that a block of a group was read that is not here.
 	Miss(group Group, hash uint64)
 	// Credit says that another replica of the block in slot, dropped now, had not been read

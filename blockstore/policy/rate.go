@@ -9,6 +9,9 @@ type rate struct {
 	at    Tick
 	since Tick // the first read
 	any   bool
+
+	scaleAt Tick    // of scale
+	scale   float64 // perTick / sum then, if at is as it was; 0 when it is not known
 }
 
 // add counts a read. tau is the half-life over ln 2.
@@ -29,6 +32,13 @@ func (r *rate) perTick(now Tick, tau float64) float64 {
 	if !r.any {
 		return 0
 	}
-	seen := -math.Expm1(-float64(now-r.since+1) / tau)
-	return r.sum * math.Exp(-float64(now-r.at)/tau) / (tau * seen)
+	if r.scale == 0 || r.scaleAt != now || r.at != now {
+		seen := -math.Expm1(-float64(now-r.since+1) / tau)
+		scale := math.Exp(-float64(now-r.at)/tau) / (tau * seen)
+		if r.at != now {
+			return r.sum * scale
+		}
+		r.scaleAt, r.scale = now, scale
+	}
+	return r.sum * r.scale
 }

@@ -159,35 +159,45 @@ func (w *Weighted) weight(q *queue, l *list, tick Tick, code uint8) float64 {
 // rateOf estimates the reads per tick of a slot of a list.
 func (w *Weighted) rateOf(g *group, l *list, tick Tick) float64 {
 	if g.base() == BaseUniform {
-		if f := w.uniformRate(g); f > 0 {
+		if f := w.uniformRate(g, w.queueAt(l.queue).class); f > 0 {
 			return f
 		}
 	}
 	return float64(l.reads) / (float64(w.age(tick)) + 1)
 }
 
-// uniformRate returns the reads per tick of each block of a group that is read in epochs:
-// f*/d (policy.md §3.6). It is 0 when none was read yet.
-func (w *Weighted) uniformRate(g *group) float64 {
+// uniformRate returns the reads per tick of each block of a group that is read in epochs: f*/d
+// (policy.md §3.6). For a last replica these are all reads by all that are read in a pass here,
+// as readers of the whole fleet come here for it. Without another one its own node's readers
+// alone would go elsewhere: these by all blocks that are known, of which each may be read here
+// once in as many epochs as there are nodes (policy.md §5.1: λ_loc). It is 0 when none was read
+// yet.
+func (w *Weighted) uniformRate(g *group, class shoal.Class) float64 {
 	if !g.fresh || g.uniformAt != w.now {
-		g.uniform, g.uniformAt, g.fresh = 0, w.now, true
+		g.uniform, g.uniformAt, g.fresh = [2]float64{}, w.now, true
 		if d := g.pattern.blocks(); d > 0 {
-			g.uniform = g.reads.perTick(w.now, g.tau) / d
+			own := g.reads.perTick(w.now, g.tau)
+			g.uniform[0] = (own + g.served.perTick(w.now, g.tau)) / d
+			g.uniform[1] = own / max(d, g.pattern.known())
 		}
 	}
-	return g.uniform
+	if class == shoal.Last {
+		return g.uniform[0]
+	}
+	return g.uniform[1]
 }
 
 // newWeight returns what V of a replica that comes in would be, see Admit. A group of which
 // nothing is here has the rate of one read since it was heard of first.
 func (w *Weighted) newWeight(g *group, item Item) float64 {
-	cost := w.costs[g.queue(item.Class).class]
+	class := g.queue(item.Class).class
+	cost := w.costs[class]
 	unit := cost * w.inverse[sizeCode(item.SizeBytes)]
 	if g.base() == BaseUniform {
 		if g.members > 0 {
 			unit = cost * float64(g.members) / g.bytes
 		}
-		if f := w.uniformRate(g); f > 0 {
+		if f := w.uniformRate(g, class); f > 0 {
 			return f * unit
 		}
 	}

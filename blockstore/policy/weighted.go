@@ -78,7 +78,7 @@ func (c Config) withDefaults() (Config, error) {
 // (policy.md §5.1). The cost is 1 for a last replica, RhoZone for the last in its zone, Rho
 // for a surplus one and 0 for an excess one. The rate depends on the base: where it is
 // uniform, it is the group's rate of reads divided by the blocks of an epoch, which makes
-// giving up by V the allocation of SiloD (policy.md §3.6); otherwise it is 1 / age of the
+// giving up by V the allocation of SiloD (policy.md §3.6; see uniformRate); otherwise it is 1 / age of the
 // group's next victim, times the reads counted for it.
 //
 // Replicas of one group and class are a queue, in the base's own order, so that the next
@@ -109,10 +109,11 @@ type group struct {
 	first   Tick    // when it was heard of first
 	members int     // replicas, deferred ones included
 	bytes   float64 // of these, as their size codes say
-	reads   rate
+	reads   rate    // of readers here
+	served  rate    // of peers
 	pattern detector
 
-	uniform   float64 // rate of a block when the base is uniform; see Weighted.uniformRate
+	uniform   [2]float64 // rates of blocks when the base is uniform: see Weighted.uniformRate
 	uniformAt Tick
 	fresh     bool // uniform was computed at uniformAt, and nothing was read since
 }
@@ -181,6 +182,7 @@ func (w *Weighted) adopt(g *group, rules Rules) {
 		rules.HalfLife = 4800
 	}
 	g.rules, g.tau = rules, float64(rules.HalfLife)/math.Ln2
+	g.reads.scale, g.served.scale = 0, 0 // they were of another tau
 	w.rebase(g)
 }
 

@@ -229,3 +229,40 @@ func TestWeightedAllocs(t *testing.T) {
 }
 
 func name(slot uint32) string { return string(rune('a' + slot)) }
+
+// TestUniformRates checks what is taken for the rate of a block that is read in epochs which four
+// nodes share: of a last replica all the reads it gets, of one beside others those of its own
+// node, of which one comes in four epochs.
+func TestUniformRates(t *testing.T) {
+	const d, nodes, epoch = 4000, 4, 1000 // blocks; ticks: each node reads one per tick
+	w, err := NewWeighted(Config{Burst: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.SetRules(0, Rules{Base: BaseUniform, Classes: true, HalfLife: epoch})
+	for b := range uint32(d / nodes) { // what is kept here
+		w.Insert(b, Item{SizeBytes: 4096})
+	}
+	rnd, now := rand.New(rand.NewPCG(1, 0)), Tick(0)
+	for range 20 {
+		for i, b := range rnd.Perm(d) {
+			if i%nodes == 0 {
+				now++
+				w.Advance(now)
+			}
+			switch here, mine := b < d/nodes, i%nodes == 0; {
+			case here && mine:
+				w.Touch(uint32(b), uint64(b))
+			case here:
+				w.Serve(uint32(b), uint64(b))
+			case mine:
+				w.Miss(0, uint64(b))
+			}
+		}
+	}
+	for class, want := range map[shoal.Class]float64{shoal.Last: 1.0 / epoch, shoal.Surplus: 1.0 / (nodes * epoch)} {
+		if got := w.uniformRate(w.group(0), class); got < 0.8*want || got > 1.2*want {
+			t.Errorf("rate of a block whose replica is %v = %.6f per tick, want about %.6f", class, got, want)
+		}
+	}
+}
