@@ -43,6 +43,9 @@ func (h *Holders) SetLimits(l Limits) {
 	h.flags = h.flags&^(3<<shiftMin|7<<shiftMax) | uint16(l.Min)<<shiftMin | uint16(l.Max)<<shiftMax
 }
 
+// First returns the first holder, 0 if there is none.
+func (h *Holders) First() uint16 { return h.few[0] }
+
 // Empty reports whether there are none.
 func (h *Holders) Empty() bool { return h.few == [3]uint16{} && h.flags&flagMore == 0 }
 
