@@ -1,0 +1,62 @@
+package solo
+
+import "math/bits"
+
+// A table has a place for each id that was ever asked for: open addressing, 16 bytes a cell.
+type table struct {
+	cells []cell
+	n     int
+}
+
+// A cell is one place.
+type cell struct {
+	id   uint64
+	slot uint32 // + 1 of its block in the cache; 0 when it is not there
+	used bool
+}
+
+func newTable() table { return table{cells: make([]cell, 1<<10)} }
+
+// home returns the place where an id is looked for first.
+func (t *table) home(id uint64) uint32 {
+	hi, _ := bits.Mul64(id*0x9e3779b97f4a7c15, uint64(len(t.cells)))
+	return uint32(hi)
+}
+
+// find returns the place of an id, or the empty one where it belongs, from a place on that is not
+// behind it.
+func (t *table) find(id uint64, at uint32) uint32 {
+	for {
+		if c := &t.cells[at]; c.id == id && c.used || !c.used {
+			return at
+		}
+		if at++; int(at) == len(t.cells) {
+			at = 0
+		}
+	}
+}
+
+// take gives an empty place to an id.
+func (t *table) take(at uint32, id uint64) {
+	t.cells[at] = cell{id: id, used: true}
+	t.n++
+}
+
+// reserve makes room for so many more ids, and tells the slots where theirs are then.
+func (t *table) reserve(more int, slots []slot) {
+	if (t.n+more)*4 <= len(t.cells)*3 {
+		return
+	}
+	old := t.cells
+	t.cells = make([]cell, 2*len(old))
+	for _, c := range old {
+		if !c.used {
+			continue
+		}
+		at := t.find(c.id, t.home(c.id))
+		t.cells[at] = c
+		if c.slot != 0 {
+			slots[c.slot-1].place = at
+		}
+	}
+}
