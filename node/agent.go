@@ -248,6 +248,7 @@ func (a *Agent) openPeers(context.Context) error {
 		a.leaving.Store(f)
 	}
 	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))
+	a.openTraces()
 	// Nobody is admitted before the first membership, so s is complete by then.
 	a.joined([]shoal.Member{a.self})
 	return nil

@@ -12,8 +12,9 @@ var _ blocks = (*blockstore.Store)(nil)
 
 // A File is one open file version, read by any number of readers at once.
 type File struct {
-	r     *Files
-	entry shoal.Entry
+	r       *Files
+	entry   shoal.Entry
+	visitor visitor
 
 	// r.mu guards the fields below.
 	ahead readahead
@@ -65,12 +66,14 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 // will keep, a random read has no more fetched than it wants.
 func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) (data []byte, done func(), err error) {
 	index, within := uint32(off/shoal.BlockSize), int(off%shoal.BlockSize)
+	key := shoal.Key{File: f.entry.File, Index: index}
+	seen := f.r.trace.see(key)
 	for try := 0; ; try++ {
 		ft := f.claim(index, len(p))
 		if ft == nil {
-			n, err := f.r.store.ReadAt(shoal.Key{File: f.entry.File, Index: index}, p, within)
+			n, err := f.r.store.ReadAt(key, p, within)
 			if err == nil && n == len(p) {
-				f.r.bytes[shoal.TierLocal].Add(int64(n))
+				f.gave(seen, index, n, shoal.TierLocal)
 				return p, nil, nil
 			}
 			// Not there, or dropped for being bad: the mesh or the UFS has it. It may also
@@ -86,7 +89,7 @@ func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) 
 		}
 		data, tier, err := ft.view(ctx, within, len(p))
 		if err == nil {
-			f.r.bytes[tier].Add(int64(len(p)))
+			f.gave(seen, index, len(p), tier)
 			return data, func() { f.unclaim(index, ft) }, nil
 		}
 		f.unclaim(index, ft)
@@ -98,6 +101,12 @@ func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) 
 		}
 		return nil, nil, err
 	}
+}
+
+// gave counts n bytes of a block that a reader was given, and records them.
+func (f *File) gave(seen sighting, index uint32, n int, tier shoal.Tier) {
+	f.r.bytes[tier].Add(int64(n))
+	f.r.trace.gave(seen, &f.visitor, n, shoal.BlockLen(f.entry.Info.Size, index), tier)
 }
 
 // claim returns the fetch the file holds for a block, with a reader added, or nil. A fetch

@@ -16,6 +16,7 @@ type Files struct {
 	fetch *Fetcher
 	store blocks
 	ahead uint32 // blocks read ahead of a sequential reader, at most
+	trace *recorder
 
 	bytes  [shoal.Tiers]atomic.Int64
 	opens  atomic.Int64
@@ -47,7 +48,7 @@ func (r *Files) Open(e shoal.Entry) (*File, error) {
 		return nil, &fs.PathError{Op: "open", Path: e.Path, Err: fs.ErrInvalid}
 	}
 	r.opens.Add(1)
-	return &File{r: r, entry: e, ahead: readahead{max: r.ahead}, held: make(map[uint32]*heldFetch)}, nil
+	return &File{r: r, entry: e, ahead: readahead{max: r.ahead}, held: make(map[uint32]*heldFetch), visitor: visitor{dataset: e.Mount}}, nil
 }
 
 // Stats returns what readers have been given so far.

@@ -24,6 +24,7 @@ func (a *Agent) metrics() *prometheus.Registry {
 	a.meshMetrics(reg)
 	directoryMetrics(reg, a.where.Stats)
 	forwardMetrics(reg, a.forwarding)
+	traceMetrics(reg, a.tracing)
 	return reg
 }
 

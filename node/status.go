@@ -33,6 +33,7 @@ type Summary struct {
 	Gossip    GossipStatus    `json:"gossip"`
 	Names     NamesStatus     `json:"names"`
 	Mounts    []MountStatus   `json:"mounts"`
+	Trace     *TraceStatus    `json:"trace,omitempty"` // absent while reads are not recorded
 }
 
 // A CacheStatus tells of the block store.
@@ -160,6 +161,7 @@ func (a *Agent) Summary() Summary {
 		ID: a.self.ID, Name: a.self.Name, Zone: a.self.Zone, Version: a.version,
 		UptimeS: time.Since(a.started).Seconds(), View: fmt.Sprintf("%016x", uint64(a.where.View())),
 		Cache: cacheStatus(a.store.Stats()), Forwards: a.forwarding(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
+		Trace: a.tracing(),
 	}
 	if a.door.Load() != nil {
 		s.Mount = a.cfg.Mount.Path

@@ -156,7 +156,7 @@ func (a *Announcer) gain(now Tick, before *Table) {
 // Add tells the homes of key that the node holds it; leased says that the node had the lease
 // to fill it. Call it after the block has become visible.
 func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, leased bool) {
-	a.digests.add(hashKey(key))
+	a.digests.add(HashKey(key))
 	a.tell(now, key, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Gained: gainNumber(a.version + 1)}, leased)
 	a.version++
 }
@@ -165,7 +165,7 @@ func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, l
 // has become invisible.
 func (a *Announcer) Drop(now Tick, key shoal.Key, idle Idle) {
 	_, told := a.news[key]
-	a.digests.drop(hashKey(key), told)
+	a.digests.drop(HashKey(key), told)
 	a.tell(now, key, drop(key, idle), false)
 }
 

@@ -112,7 +112,7 @@ func (d *Directory) lookAgain() {
 	n := 0
 	for ; n < len(d.laters) && d.laters[n].at <= d.now; n++ {
 		key := d.laters[n].key
-		hash := hashKey(key)
+		hash := HashKey(key)
 		slot := d.entries.find(key, hash)
 		if slot != 0 && d.arranges(uint16(hash)) && (d.laters[n].doubt || d.short(slot)) {
 			d.retell(slot)
@@ -124,7 +124,7 @@ func (d *Directory) lookAgain() {
 // Explain returns the replicas of key as this home knows them, keepers first; nil when the
 // node is no home of it. Only the first home knows who is keeper for sure.
 func (d *Directory) Explain(key shoal.Key) []Holder {
-	hash := hashKey(key)
+	hash := HashKey(key)
 	slot := d.entries.find(key, hash)
 	if slot == 0 || !d.owned.Has(uint16(hash)) {
 		return nil

@@ -14,7 +14,7 @@ func TestDigestsDuringScan(t *testing.T) {
 	shard := ShardOf(keys[0])
 	sum := func(keys ...shoal.Key) (g Digest) {
 		for _, key := range keys {
-			g.add(hashKey(key))
+			g.add(HashKey(key))
 		}
 		return g
 	}
@@ -219,7 +219,7 @@ func checkDigests(t *testing.T, d *Directory) {
 		if e.flags&flagUsed == 0 {
 			continue
 		}
-		hash := hashKey(e.key)
+		hash := HashKey(e.key)
 		for _, n := range d.entries.holders(slot, nil) {
 			if p := d.numbers[n]; p != nil {
 				g := want[p][uint16(hash)]

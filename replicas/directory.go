@@ -190,7 +190,7 @@ func (d *Directory) lookup(now Tick, m *Message, out []Answer) []Answer {
 	d.hints.Turn(now)
 	var nodes []shoal.NodeID
 	for _, key := range m.Keys {
-		hash := hashKey(key)
+		hash := HashKey(key)
 		shard := uint16(hash)
 		if p == nil || !d.owned.Has(shard) {
 			d.counts.Foreign++
@@ -223,7 +223,7 @@ func (d *Directory) correct(now Tick, slot uint32, p *member, avoid []Avoid, pee
 		if v.Reason != NotFound || q == nil || q == p {
 			continue
 		}
-		if d.loseHolder(slot, q, hashKey(d.entries.at(slot).key)) {
+		if d.loseHolder(slot, q, HashKey(d.entries.at(slot).key)) {
 			d.counts.Corrections++
 			d.check(now, q, slot)
 		}
@@ -315,7 +315,7 @@ func (d *Directory) warming(now Tick, shard uint16) bool {
 // Holders returns the members this home knows to hold key, but for those that are away,
 // sorted by ID; nil when the node is no home of it.
 func (d *Directory) Holders(key shoal.Key) []shoal.NodeID {
-	hash := hashKey(key)
+	hash := HashKey(key)
 	slot := d.entries.find(key, hash)
 	if slot == 0 || !d.owned.Has(uint16(hash)) {
 		return nil
@@ -332,7 +332,7 @@ func (d *Directory) Holders(key shoal.Key) []shoal.NodeID {
 
 // Filler returns the node with a live lease on key, as far as this home knows.
 func (d *Directory) Filler(now Tick, key shoal.Key) (id shoal.NodeID, left Tick, ok bool) {
-	hash := hashKey(key)
+	hash := HashKey(key)
 	slot := d.entries.find(key, hash)
 	if slot == 0 || !d.owned.Has(uint16(hash)) {
 		return "", 0, false
@@ -382,7 +382,7 @@ func (d *Directory) check(now Tick, p *member, slot uint32) {
 	if len(p.checks) == 0 {
 		p.checkAt = now
 	}
-	p.checks = append(p.checks, asking{e.key, hashKey(e.key), e.sum})
+	p.checks = append(p.checks, asking{e.key, HashKey(e.key), e.sum})
 }
 
 // reply returns an empty answer of type t to m.

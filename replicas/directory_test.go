@@ -345,11 +345,11 @@ func (m *mesh) key(word string) shoal.Key {
 	return key
 }
 
-func (m *mesh) name(key shoal.Key) string { return m.nameOf(hashKey(key)) }
+func (m *mesh) name(key shoal.Key) string { return m.nameOf(HashKey(key)) }
 
 func (m *mesh) nameOf(hash uint64) string {
 	for w, k := range m.keys {
-		if hashKey(k) == hash {
+		if HashKey(k) == hash {
 			return w
 		}
 	}

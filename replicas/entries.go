@@ -60,7 +60,7 @@ func (t *entries) find(key shoal.Key, hash uint64) uint32 {
 func (t *entries) findHeld(hash uint64, n uint16) (slot uint32, more bool) {
 	var few [16]uint16
 	for at := t.heads[t.bucket(hash)]; at != 0; at = t.at(at).next {
-		if hashKey(t.at(at).key) == hash && slices.Contains(t.holders(at, few[:0]), n) {
+		if HashKey(t.at(at).key) == hash && slices.Contains(t.holders(at, few[:0]), n) {
 			if slot != 0 {
 				return slot, true
 			}
@@ -97,7 +97,7 @@ func (t *entries) put(key shoal.Key, hash uint64) uint32 {
 // remove frees slot.
 func (t *entries) remove(slot uint32) {
 	e := t.at(slot)
-	link := &t.heads[t.bucket(hashKey(e.key))]
+	link := &t.heads[t.bucket(HashKey(e.key))]
 	for *link != slot {
 		link = &t.at(*link).next
 	}
@@ -166,7 +166,7 @@ func (t *entries) split() {
 	for *link != 0 {
 		slot := *link
 		e := t.at(slot)
-		if hashKey(e.key)&uint64(2*level-1) == uint64(n) {
+		if HashKey(e.key)&uint64(2*level-1) == uint64(n) {
 			*link, e.next, moved = e.next, moved, slot
 		} else {
 			link = &e.next

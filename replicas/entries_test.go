@@ -17,13 +17,13 @@ func TestEntriesAgainstMap(t *testing.T) {
 	for step := range 800_000 {
 		key := shoal.Key{Index: rng.Uint32N(keys)}
 		n := uint16(1 + rng.IntN(6))
-		slot := table.find(key, hashKey(key))
+		slot := table.find(key, HashKey(key))
 		if (slot != 0) != (model[key] != nil) {
 			t.Fatalf("step %d: find(%v) = %d, but the model has %v", step, key, slot, model[key])
 		}
 		at := slices.Index(model[key], n)
 		if rng.IntN(10) < 7 {
-			slot = table.put(key, hashKey(key))
+			slot = table.put(key, HashKey(key))
 			if got := table.addHolder(slot, n); got != (at < 0) {
 				t.Fatalf("step %d: addHolder(%v, %d) = %v, model %v", step, key, n, got, model[key])
 			}

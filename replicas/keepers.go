@@ -153,7 +153,7 @@ func (d *Directory) limit(slot uint32, l Limits) {
 	if l == (Limits{}) || l.clip() == e.Limits() {
 		return
 	}
-	was, arranged := d.toldOf(slot, hashKey(e.key))
+	was, arranged := d.toldOf(slot, HashKey(e.key))
 	e.SetLimits(l)
 	if arranged {
 		d.differ(slot, was)

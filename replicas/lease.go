@@ -79,7 +79,7 @@ func (d *Directory) grant(now Tick, key shoal.Key, hash uint64, p *member, left 
 // and releases leases all the time makes no more of them than it has leases.
 func (d *Directory) dropVoidTimers() {
 	d.leases.timers = slices.DeleteFunc(d.leases.timers, func(t timer) bool {
-		l, ok := d.leases.bySlot[d.entries.find(t.key, hashKey(t.key))]
+		l, ok := d.leases.bySlot[d.entries.find(t.key, HashKey(t.key))]
 		return !ok || l.timer != t.at
 	})
 	heap.Init(&d.leases.timers)
@@ -100,7 +100,7 @@ func (d *Directory) intent(now Tick, m Message) {
 		return
 	}
 	for _, key := range m.Keys {
-		hash := hashKey(key)
+		hash := HashKey(key)
 		first, backup := d.table.Homes(uint16(hash))
 		if !d.owned.Has(uint16(hash)) || (m.From != first && m.From != backup) {
 			continue
@@ -125,7 +125,7 @@ func (d *Directory) renew(now Tick, m Message) {
 		return
 	}
 	for _, key := range m.Keys {
-		hash := hashKey(key)
+		hash := HashKey(key)
 		if !d.owned.Has(uint16(hash)) {
 			continue
 		}
@@ -141,7 +141,7 @@ func (d *Directory) renew(now Tick, m Message) {
 // release ends the sender's leases.
 func (d *Directory) release(m Message) {
 	for _, key := range m.Keys {
-		slot := d.entries.find(key, hashKey(key))
+		slot := d.entries.find(key, HashKey(key))
 		if slot == 0 || d.entries.at(slot).flags&flagLeased == 0 {
 			continue
 		}
@@ -156,7 +156,7 @@ func (d *Directory) release(m Message) {
 func (d *Directory) expire(now Tick) {
 	for len(d.leases.timers) > 0 && d.leases.timers[0].at <= now {
 		t := heap.Pop(&d.leases.timers).(timer)
-		slot := d.entries.find(t.key, hashKey(t.key))
+		slot := d.entries.find(t.key, HashKey(t.key))
 		if slot == 0 {
 			continue
 		}
@@ -182,7 +182,7 @@ func (d *Directory) announceLeases(now Tick) []Message {
 	n := 0
 	for ; n < len(d.leases.unsaid) && d.leases.unsaid[n].at <= now; n++ {
 		u := d.leases.unsaid[n]
-		slot, shard := d.entries.find(u.key, hashKey(u.key)), ShardOf(u.key)
+		slot, shard := d.entries.find(u.key, HashKey(u.key)), ShardOf(u.key)
 		if slot == 0 || !d.owned.Has(shard) {
 			continue
 		}

@@ -91,13 +91,13 @@ type Change struct {
 // hash returns the hash of the key of the block.
 func (c Change) hash() uint64 {
 	if c.Held {
-		return hashKey(c.Key)
+		return HashKey(c.Key)
 	}
 	return c.Hash
 }
 
 // drop returns the "-key" of key.
-func drop(key shoal.Key, idle Idle) Change { return Change{Hash: hashKey(key), Idle: idle} }
+func drop(key shoal.Key, idle Idle) Change { return Change{Hash: HashKey(key), Idle: idle} }
 
 // A Resignation says that a holder would drop its replica of a block.
 type Resignation struct {

@@ -92,16 +92,16 @@ func TestFindHeld(t *testing.T) {
 	e := newEntries()
 	a, b := shoal.Key{Index: 1}, shoal.Key{Index: 2}
 	for i, key := range []shoal.Key{a, b} {
-		e.addHolder(e.put(key, hashKey(key)), uint16(i+1))
+		e.addHolder(e.put(key, HashKey(key)), uint16(i+1))
 	}
 	for _, tt := range []struct {
 		key  shoal.Key
 		by   uint16
 		want uint32
 	}{
-		{a, 1, e.find(a, hashKey(a))}, {b, 2, e.find(b, hashKey(b))}, {a, 2, 0}, {shoal.Key{Index: 3}, 1, 0},
+		{a, 1, e.find(a, HashKey(a))}, {b, 2, e.find(b, HashKey(b))}, {a, 2, 0}, {shoal.Key{Index: 3}, 1, 0},
 	} {
-		if got, more := e.findHeld(hashKey(tt.key), tt.by); got != tt.want || more {
+		if got, more := e.findHeld(HashKey(tt.key), tt.by); got != tt.want || more {
 			t.Errorf("findHeld(%v, %d) = %d, %v, want %d alone", tt.key, tt.by, got, more, tt.want)
 		}
 	}

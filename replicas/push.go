@@ -26,7 +26,7 @@ func (d *Directory) forget(p *member, s uint16) {
 		if p.bits == 0 {
 			return false
 		}
-		if d.loseHolder(slot, p, hashKey(d.entries.at(slot).key)) {
+		if d.loseHolder(slot, p, HashKey(d.entries.at(slot).key)) {
 			d.tidy(slot)
 		}
 		return true

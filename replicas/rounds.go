@@ -74,7 +74,7 @@ func (d *Directory) review(key shoal.Key) {
 	if mv == nil || len(mv.asked) > 0 {
 		return
 	}
-	slot := d.entries.find(key, hashKey(key))
+	slot := d.entries.find(key, HashKey(key))
 	if slot == 0 {
 		delete(d.moves, key)
 		return
@@ -121,7 +121,7 @@ func (d *Directory) review(key shoal.Key) {
 // resign, or nobody is there.
 func (d *Directory) choose(slot uint32, mv *move) []*member {
 	e := d.entries.at(slot)
-	hash := hashKey(e.key)
+	hash := HashKey(e.key)
 	var few [8]told
 	var room [8]Candidate
 	all, candidates := d.standings(slot, few[:0]), room[:0]
@@ -165,7 +165,7 @@ func (d *Directory) answered(p *member, key shoal.Key, seq uint64) {
 // conclude ends the first half of a round: all who were chosen are keepers, so the others
 // need not be. The round is over when they know.
 func (d *Directory) conclude(key shoal.Key, mv *move) {
-	slot := d.entries.find(key, hashKey(key))
+	slot := d.entries.find(key, HashKey(key))
 	if slot == 0 {
 		return
 	}
@@ -266,7 +266,7 @@ func (d *Directory) complete(slot uint32, resigner *member) bool {
 // notThere takes in that p, ordered to keep key, does not hold it. In doubt, because p has
 // said something newer, the block is looked at again later.
 func (d *Directory) notThere(p *member, key shoal.Key, doubt bool) {
-	hash := hashKey(key)
+	hash := HashKey(key)
 	slot := d.entries.find(key, hash)
 	if slot == 0 {
 		return
@@ -293,7 +293,7 @@ func (d *Directory) unsettled(p *member, key shoal.Key) {
 // if there are none, it is a keeper again, and resigns anew if it still would go.
 func (d *Directory) refused(p *member, o Order, version uint64) {
 	key := o.Key
-	slot := d.entries.find(key, hashKey(key))
+	slot := d.entries.find(key, HashKey(key))
 	if slot == 0 {
 		return
 	}

@@ -50,7 +50,7 @@ func (a *Announcer) Feed(now Tick, key shoal.Key, sum shoal.Sum, limits Limits) 
 	if told && !held {
 		return true // dropped since the caller saw it
 	}
-	hash := hashKey(key)
+	hash := HashKey(key)
 	shard := uint16(hash)
 	for _, s := range a.scanning {
 		if s == nil || !s.active.Has(shard) {

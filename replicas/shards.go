@@ -13,7 +13,7 @@ import (
 const Shards = 65536
 
 // ShardOf returns the shard key belongs to.
-func ShardOf(key shoal.Key) uint16 { return uint16(hashKey(key)) }
+func ShardOf(key shoal.Key) uint16 { return uint16(HashKey(key)) }
 
 // A Table says, for the members of one view, which two nodes are the homes of each
 // shard. It never changes once it is made, so many goroutines may read it.
@@ -102,7 +102,9 @@ func viewOf(members []shoal.Member, away []bool) shoal.View {
 	return shoal.View(xxh3.Hash(b))
 }
 
-func hashKey(key shoal.Key) uint64 {
+// HashKey returns the hash by which the directory knows a block: its lower 16 bits are the
+// block's shard. It is the same on every node, so traces name blocks by it.
+func HashKey(key shoal.Key) uint64 {
 	var b [shoal.KeyLen]byte
 	return xxh3.Hash(key.AppendTo(b[:0]))
 }

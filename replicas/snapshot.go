@@ -226,7 +226,7 @@ func (d *Directory) paged(now Tick, m Message) {
 	}
 	p := d.snapshots.pulls[i]
 	for _, r := range m.Records {
-		if hash := hashKey(r.Key); p.shards.Has(uint16(hash)) {
+		if hash := HashKey(r.Key); p.shards.Has(uint16(hash)) {
 			d.restore(r, hash)
 			d.counts.Pulled++
 		}

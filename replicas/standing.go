@@ -261,7 +261,7 @@ func (s *Standings) Tick(now Tick) []Message {
 			at[home] = i
 			out = append(out, s.message(MsgResign, home))
 		}
-		out[i].Resigned = append(out[i].Resigned, Resignation{Hash: hashKey(key), Number: s.say(key)})
+		out[i].Resigned = append(out[i].Resigned, Resignation{Hash: HashKey(key), Number: s.say(key)})
 	}
 	return out
 }

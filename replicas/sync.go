@@ -368,7 +368,7 @@ func (d *Directory) purge(s uint16) {
 	d.entries.shard(s, func(slot uint32) bool {
 		for _, n := range d.entries.holders(slot, nil) {
 			if p := d.numbers[n]; p != nil {
-				d.loseHolder(slot, p, hashKey(d.entries.at(slot).key))
+				d.loseHolder(slot, p, HashKey(d.entries.at(slot).key))
 			}
 		}
 		if d.entries.at(slot).flags&flagLeased != 0 {

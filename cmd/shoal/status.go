@@ -21,7 +21,8 @@ read from its own NVMe (local), from other nodes (peer) and from the under file 
 since it started. Then how well the directory of replicas keeps up: how long it took until a
 change on a node was known at its homes (lately, on the slowest node), changes that
 are still on their way, what homes handed over when members came or went, and keepers (nodes
-that do not drop their replica of a block alone) that were replaced or let go. Then the disks of
+that do not drop their replica of a block alone) that were replaced or let go. If this node records
+what it reads, how much of it. Then the disks of
 this node, and when the scrub had last verified all blocks there.`,
 	}
 	socket := clientFlags(c)
@@ -61,6 +62,7 @@ func printStatus(w io.Writer, s node.Status) {
 		row("total", "", "", "", bytes(used), bytes(capacity), percent(used, capacity), percent(surplus, capacity), blocks, lost)
 	})
 	fmt.Fprintf(w, "\n* this node, %s; mounted at %s\n", s.ID, orNone(s.Mount))
+	printTrace(w, s.Trace)
 	printDirectory(w, s.Members)
 	printDisks(w, s.Cache.Disks)
 	table(w, func(row func(...any)) {
@@ -73,6 +75,17 @@ func printStatus(w io.Writer, s node.Status) {
 			row(m.Path, m.Address, state)
 		}
 	})
+}
+
+// printTrace tells what of the reads of this node is recorded, if they are.
+func printTrace(w io.Writer, t *node.TraceStatus) {
+	switch {
+	case t == nil:
+	case t.Error != "":
+		fmt.Fprintf(w, "recorded %d reads; no more are: %s\n", t.Records, t.Error)
+	default:
+		fmt.Fprintf(w, "records the reads of %.4g%% of the blocks in %s: %d so far (%s), %d dropped\n", 100*t.Share, t.Path, t.Records, bytes(t.Bytes), t.Dropped)
+	}
 }
 
 // printDirectory tells how the replica directory does in the mesh.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	maxReadahead shoal.Bytes = 1 << 30
 	minInflight  shoal.Bytes = 64 << 20
 	maxInflight  shoal.Bytes = 64 << 30
+	minTraces    shoal.Bytes = 16 << 20
+	maxTraces    shoal.Bytes = 1 << 50
+	minShare                 = 0.0001
 	maxID                    = 1<<32 - 2 // the last user or group id; one more means "none"
 	maxName                  = 63        // characters, so that a node's description fits a gossip message
 	maxSocket                = 100       // bytes; the kernel takes 107
@@ -47,6 +51,7 @@ func (k *checker) check(c *Config) {
 	k.namespace(c.Namespace)
 	k.apart(c)
 	k.read(c.Read)
+	k.trace(c.Trace)
 	k.admin(c.Admin)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
@@ -100,6 +105,16 @@ func (k *checker) read(r Read) {
 		k.refuse("read.max_inflight", r.MaxInflight.String(), fmt.Sprintf("out of limits; give %v to %v", minInflight, maxInflight))
 	} else if r.MaxInflight < 2*r.Readahead {
 		k.refuse("read.max_inflight", r.MaxInflight.String(), fmt.Sprintf("less than twice read.readahead; give at least %v", 2*r.Readahead))
+	}
+}
+
+func (k *checker) trace(t Trace) {
+	k.absolute("trace.path", t.Path)
+	if !(t.Share >= minShare && t.Share <= 1) { // NaN is neither
+		k.refuse("trace.share", strconv.FormatFloat(t.Share, 'g', -1, 64), fmt.Sprintf("out of limits; give %v to 1", minShare))
+	}
+	if t.MaxSize < minTraces || t.MaxSize > maxTraces {
+		k.refuse("trace.max_size", t.MaxSize.String(), fmt.Sprintf("out of limits; give %v to %v", minTraces, maxTraces))
 	}
 }
 

@@ -122,6 +122,9 @@ func (k *checker) apart(c *Config) {
 	if within(c.State, c.Mount.Path) {
 		k.refuse("state", c.State, fmt.Sprintf("lies within mount.path %q; move one of them", c.Mount.Path))
 	}
+	if within(c.Trace.Path, c.Mount.Path) {
+		k.refuse("trace.path", c.Trace.Path, fmt.Sprintf("lies within mount.path %q; move one of them", c.Mount.Path))
+	}
 	for i, m := range c.Namespace {
 		source, err := m.Source()
 		if err != nil || source.Dir == "" {

@@ -41,6 +41,8 @@ type Config struct {
 	Namespace []Mount `yaml:"namespace"`
 	// Read tunes the read path.
 	Read Read `yaml:"read"`
+	// Trace says whether what is read here is recorded.
+	Trace Trace `yaml:"trace"`
 	// Admin guards the admin API.
 	Admin Admin `yaml:"admin"`
 	// Log says what the agent writes to standard error.
@@ -204,6 +206,19 @@ type Read struct {
 	// MaxInflight bounds the memory of blocks being fetched, for all readers of the
 	// node. 64MiB to 64GiB, and at least twice Readahead. Default 512MiB.
 	MaxInflight shoal.Bytes `yaml:"max_inflight"`
+}
+
+// Trace says whether what readers of this node are given is recorded, for `shoal sim`.
+type Trace struct {
+	// Path is the directory of the traces; it is made if it is missing. Absolute, and not
+	// within the mount. Default "": nothing is recorded.
+	Path string `yaml:"path"`
+	// Share is the share of blocks whose reads are recorded, the same blocks on every node.
+	// 0.0001 to 1. Default 0.01.
+	Share float64 `yaml:"share"`
+	// MaxSize is how much this node's traces may take: before they are more, the oldest are
+	// removed. 16MiB to 1PiB. Default 1GiB.
+	MaxSize shoal.Bytes `yaml:"max_size"`
 }
 
 // Admin guards the admin API, which listens on a unix socket always and on TCP at

@@ -84,6 +84,7 @@ namespace:
     write: ro
   - {path: /models/nas, ufs: "file:///nas", forward: 64MiB}
 read: {readahead: 0, max_inflight: 64MiB}
+trace: {path: /var/lib/shoal/traces, share: 0.25, max_size: 4GB}
 admin: {socket: /tmp/shoal.sock, token_file: /etc/shoal/token}
 log: {level: warn, format: json}
 `
@@ -119,6 +120,7 @@ log: {level: warn, format: json}
 			Metadata: Metadata{TTL: time.Minute, MaxStale: 24 * time.Hour},
 		}},
 		Read:  Read{Readahead: 0, MaxInflight: 64 << 20},
+		Trace: Trace{Path: "/var/lib/shoal/traces", Share: 0.25, MaxSize: 4e9},
 		Admin: Admin{Socket: "/tmp/shoal.sock", TokenFile: "/etc/shoal/token"},
 		Log:   Log{Level: "warn", Format: "json"},
 	}

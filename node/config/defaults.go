@@ -19,6 +19,7 @@ func Defaults() *Config {
 		Scrub:   Scrub{Rate: 16 << 20, Pause: 24 * time.Hour},
 		Mount:   FUSE{UID: -1, GID: -1},
 		Read:    Read{Readahead: 32 << 20, MaxInflight: 512 << 20},
+		Trace:   Trace{Share: 0.01, MaxSize: 1 << 30},
 		Admin:   Admin{Socket: "/run/shoal/admin.sock"},
 		Log:     Log{Level: "info", Format: "text"},
 	}

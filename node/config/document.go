@@ -181,6 +181,12 @@ func setScalar(v reflect.Value, text string) error {
 			return errors.New("not a whole number")
 		}
 		*p = n
+	case *float64:
+		x, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return errors.New("not a number")
+		}
+		*p = x
 	default:
 		panic(fmt.Sprintf("config: no decoding into %T", p))
 	}

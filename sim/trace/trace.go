@@ -1,7 +1,8 @@
 // Package trace reads traces, of agents and of others, as one kind of records, and writes them
 // for others (policy.md §4.2, points 6 and 7).
 //
-// Open gives a Source of records. The formats are:
+// Open gives a Source of records, OpenAll one of several traces, as of a fleet's agents. The
+// formats are:
 //
 //   - shoal, what agents record (package node/trace);
 //   - oracleGeneral, of libCacheSim: 24 bytes a request, namely the time in seconds (u32), the
@@ -32,6 +33,9 @@ import (
 
 // A Record is one read or write of one block.
 type Record = live.Record
+
+// ErrTruncated is wrapped by errors about traces that lack their ends: see Source.
+var ErrTruncated = live.ErrTruncated
 
 // A Format is how a trace is written.
 type Format = string

@@ -71,6 +71,7 @@ func TestEpochs(t *testing.T) {
 // train runs all epochs of a case on agents with empty caches, and returns its row.
 func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) string {
 	size := int64(c.share * float64(occupied(t, c.share, objects)))
+	l.record(fmt.Sprintf("traces%d", number))
 	for i, n := range l.nodes {
 		n.setCache(fmt.Sprintf("cache%d", number), size, map[string]any{
 			"policy": c.policy, "replicas": map[string]any{"classes": c.classes},
