@@ -13,6 +13,8 @@ type costs struct {
 	perB  [sourceKinds]float64
 	seen  [sourceKinds]int
 	since int // observations since the ratios were told last
+
+	near, far float64 // the ratios told last; 0 before
 }
 
 // A sourceKind is where a block came from.
@@ -48,7 +50,15 @@ func (c *costs) note(kind sourceKind, n int, took time.Duration) (near, far floa
 		return 0, 0, false
 	}
 	c.since = 0
-	return c.ratio(fromNear, fromFar), c.ratio(fromFar, fromNear), true
+	c.near, c.far = c.ratio(fromNear, fromFar), c.ratio(fromFar, fromNear)
+	return c.near, c.far, true
+}
+
+// told returns the ratios that note returned last, 0 before.
+func (c *costs) told() (near, far float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.near, c.far
 }
 
 // cost notes what a transfer took, and tells the store when what reads cost has been measured

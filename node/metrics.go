@@ -37,6 +37,9 @@ func (a *Agent) readMetrics(reg *prometheus.Registry) {
 	count(reg, "fetched_bytes_total", "Bytes brought to this node.", prometheus.Labels{"tier": "ufs"},
 		func() float64 { return float64(f.bytes[shoal.TierUFS].Load()) })
 	gauge(reg, "fetch_in_flight_bytes", "Memory of blocks on their way here.", nil, func() float64 { return float64(f.inFlight.Load()) })
+	gauge(reg, "peer_read_cost", "What a read from a node of this zone costs, where one from the UFS costs 1.", nil,
+		func() float64 { return a.fetch.Stats().PeerCost })
+	gauge(reg, "zone_read_cost", "The same from a node of another zone.", nil, func() float64 { return a.fetch.Stats().ZoneCost })
 	count(reg, "peer_transfer_errors_total", "Transfers a peer did not finish.", nil, func() float64 { return float64(f.peerErrors.Load()) })
 	count(reg, "hedges_total", "Transfers given up for another source because the peer was slow.", nil, func() float64 { return float64(f.hedged.Load()) })
 	count(reg, "bad_chunks_total", "Chunks from peers that did not match their checksum.", nil, func() float64 { return float64(f.badChunks.Load()) })

@@ -46,12 +46,18 @@ type FetchStats struct {
 	NotPlaced     int64 `json:"not_placed"`      // blocks another node was to keep, and did not
 	Taken         int64 `json:"taken"`           // blocks kept for another node
 	Failures      int64 `json:"failures"`        // blocks no source could bring
+	// PeerCost and ZoneCost are what a read from a node of this zone, and of another, was lately
+	// measured to cost, where one from the UFS costs 1; 0 while that is not known.
+	PeerCost float64 `json:"peer_cost"`
+	ZoneCost float64 `json:"zone_cost"`
 }
 
 // Stats returns what the Fetcher has done so far.
 func (r *Fetcher) Stats() FetchStats {
 	s := &r.stats
+	near, far := r.costs.told()
 	return FetchStats{
+		PeerCost: near, ZoneCost: far,
 		PeerBytes: s.bytes[shoal.TierPeer].Load(), UFSBytes: s.bytes[shoal.TierUFS].Load(),
 		InFlightBytes: s.inFlight.Load(), PeerErrors: s.peerErrors.Load(), Hedged: s.hedged.Load(),
 		BadChunks: s.badChunks.Load(), BadBlocks: s.badBlocks.Load(), NotKept: s.notKept.Load(),
