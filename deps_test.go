@@ -30,7 +30,7 @@ type room struct {
 // does not belong to the house.
 func house() []room {
 	return []room{
-		{6, "cmd/shoal", []string{"node", "node/config", "blockstore", "fuse", "gossip", "node/namespace", "node/peer", "replicas", "ufs", "ufs/local", "ufs/s3"}},
+		{6, "cmd/shoal", []string{"node", "sim", "node/config", "blockstore", "fuse", "gossip", "node/namespace", "node/peer", "replicas", "ufs", "ufs/local", "ufs/s3"}},
 
 		{5, "node", []string{"node/config", "node/gateway", "fuse", "node/namespace", "replicas", "gossip", "node/peer", "blockstore", "blockstore/policy", "node/trace", "ufs", "ufs/hdfs", "ufs/local", "ufs/s3"}},
 		{5, "sim", []string{"replicas", "blockstore/policy", "node/trace"}},

@@ -8,7 +8,7 @@ import (
 	"github.com/shoal-mesh/shoal/replicas"
 )
 
-// join makes n a holder of a block.
+// join makes n a holder of a block, or one anew that has come back before it was forgotten.
 func (f *Fleet) join(n *node, block uint32, b Block) {
 	f.stats.Deltas++
 	h := &f.holders[block]
@@ -20,7 +20,8 @@ func (f *Fleet) join(n *node, block uint32, b Block) {
 	if h.Add(block, f.more, n.number) {
 		f.copies++
 	}
-	if k := h.Keepers(); h.Limits().Keeps(k, n.state == draining) {
+	f.room = h.All(block, f.more, f.room[:0])
+	if k := h.Keepers(); !slices.Contains(f.room[:k], n.number) && h.Limits().Keeps(k, n.state == draining) {
 		h.Place(block, f.more, n.number, k)
 		h.SetKeepers(k + 1)
 	}
@@ -29,13 +30,15 @@ func (f *Fleet) join(n *node, block uint32, b Block) {
 	}
 }
 
-// part makes n no holder of a block any more. Where too few keepers are left others are chosen.
+// part makes n no holder of a block any more, unless it was forgotten as one before. Where too
+// few keepers are left others are chosen.
 func (f *Fleet) part(n *node, block uint32, b Block) {
 	f.stats.Deltas++
 	h := &f.holders[block]
-	if h.Drop(block, f.more, n.number) {
-		f.copies--
+	if !h.Drop(block, f.more, n.number) {
+		return
 	}
+	f.copies--
 	if h.Empty() {
 		f.blocks--
 	}
@@ -53,6 +56,9 @@ func (f *Fleet) part(n *node, block uint32, b Block) {
 func (f *Fleet) choose(block uint32, resigning *node) bool {
 	h := &f.holders[block]
 	f.room = h.All(block, f.more, f.room[:0])
+	if len(f.room) == 1 && resigning != nil {
+		return false // it is who resigns
+	}
 	f.candidates = f.candidates[:0]
 	for i, number := range f.room {
 		n := f.nodes[number-1]
@@ -65,9 +71,9 @@ func (f *Fleet) choose(block uint32, resigning *node) bool {
 	if len(chosen) == 0 {
 		return false
 	}
-	all := slices.Clone(f.room)
+	f.before = append(f.before[:0], f.room...)
 	for i, at := range chosen {
-		h.Place(block, f.more, all[at], i)
+		h.Place(block, f.more, f.before[at], i)
 	}
 	h.SetKeepers(len(chosen))
 	f.room = h.All(block, f.more, f.room[:0])
@@ -80,12 +86,15 @@ func (f *Fleet) choose(block uint32, resigning *node) bool {
 	return true
 }
 
-// sync tells the holders of a block what their replicas are worth, if they do not know.
+// sync tells the holders of a block what their replicas are worth, if they do not know. Who had
+// asked whether its may go has its answer, and has to make its room elsewhere.
 func (f *Fleet) sync(block uint32) {
 	h := &f.holders[block]
 	if h.Empty() {
 		return
 	}
+	b := f.cfg.Of(block)
+	var answered []*node
 	f.room = h.All(block, f.more, f.room[:0])
 	for i, number := range f.room {
 		n := f.nodes[number-1]
@@ -95,8 +104,14 @@ func (f *Fleet) sync(block uint32) {
 		}
 		s := shoal.Standing{Class: f.classOf(block, i), Keeper: i < h.Keepers()}
 		if c.mark()&^markAsked != markOf(s) {
-			f.stand(n, c, f.cfg.Of(block), s)
+			if c.mark()&markAsked != 0 {
+				answered = append(answered, n)
+			}
+			f.stand(n, c, b, s)
 		}
+	}
+	for _, n := range answered {
+		f.fit(n, b.Group, 0)
 	}
 }
 

@@ -12,17 +12,8 @@ func (f *Fleet) store(n *node, block uint32, class shoal.Class) bool {
 		return true
 	}
 	b := f.cfg.Of(block)
-	quota := f.cfg.Groups[b.Group].Quota
-	ofGroup := func() (uint32, bool) { return n.policy.VictimOf(b.Group) }
-	for quota > 0 && n.groups[b.Group]+int64(b.Bytes) > quota {
-		if !f.giveUp(n, ofGroup) {
-			return false
-		}
-	}
-	for n.used-n.asked+int64(b.Bytes) > f.cfg.Capacity {
-		if !f.giveUp(n, f.victim(n)) {
-			return false
-		}
+	if !f.fit(n, b.Group, int64(b.Bytes)) {
+		return false
 	}
 	n.insert(block, b, class)
 	n.counts.WrittenBytes += int64(b.Bytes)
@@ -30,27 +21,40 @@ func (f *Fleet) store(n *node, block uint32, class shoal.Class) bool {
 	return true
 }
 
-// victim returns what chooses the next victim.
-func (f *Fleet) victim(n *node) func() (uint32, bool) {
-	if f.cfg.Baseline != Random {
-		return n.policy.Victim
-	}
-	return func() (uint32, bool) {
-		if n.table.n == 0 {
-			return 0, false
+// fit has n give up what it must for so many more bytes of a group, and reports whether they
+// fit. What homes have been asked for counts as gone.
+func (f *Fleet) fit(n *node, g policy.Group, more int64) bool {
+	for quota := f.cfg.Groups[g].Quota; quota > 0 && n.groups[g]-n.askedOf[g]+more > quota; {
+		if slot, ok := n.policy.VictimOf(g); !f.giveUp(n, slot, ok) {
+			return false
 		}
-		for {
-			slot := uint32(f.rng.Uint64() >> 32 * uint64(len(n.blocks)) >> 32)
-			if c := n.table.get(n.blocks[slot]); c != nil && c.slot() == slot {
-				return slot, true
-			}
+	}
+	for n.used-n.asked+more > f.cfg.Capacity {
+		if slot, ok := f.victim(n); !f.giveUp(n, slot, ok) {
+			return false
+		}
+	}
+	return true
+}
+
+// victim chooses the next victim; false: there is none.
+func (f *Fleet) victim(n *node) (slot uint32, ok bool) {
+	switch {
+	case f.cfg.Baseline != Random:
+		return n.policy.Victim()
+	case n.table.n == 0:
+		return 0, false
+	}
+	for {
+		slot := uint32(f.rng.Uint64() >> 32 * uint64(len(n.blocks)) >> 32)
+		if c := n.table.get(n.blocks[slot]); c != nil && c.slot() == slot {
+			return slot, true
 		}
 	}
 }
 
-// giveUp evicts the next victim, or has its home asked whether it may go; false: there is none.
-func (f *Fleet) giveUp(n *node, victim func() (slot uint32, ok bool)) bool {
-	slot, ok := victim()
+// giveUp evicts a victim, if there is one, or has its home asked whether it may go.
+func (f *Fleet) giveUp(n *node, slot uint32, ok bool) bool {
 	if !ok {
 		return false
 	}
@@ -119,11 +123,7 @@ func (f *Fleet) relieve(n *node, block uint32) {
 	} else {
 		f.holders[block].SetKeepers(0)
 		f.stand(n, c, b, shoal.Standing{Class: shoal.Last})
-	}
-	for n.used-n.asked > f.cfg.Capacity { // its room was counted on
-		if !f.giveUp(n, f.victim(n)) {
-			return
-		}
+		f.fit(n, b.Group, 0) // its room was counted on
 	}
 }
 

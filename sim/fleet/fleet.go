@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/shoal-mesh/shoal/blockstore/policy"
@@ -61,7 +62,7 @@ type Config struct {
 // A Baseline is a rule of eviction that agents do not have, for comparison.
 type Baseline uint8
 
-// The baselines. Both take in every block.
+// The baselines. Both take in every block, and know no classes.
 const (
 	NoBaseline Baseline = iota // the policies decide
 	FIFO                       // the block that came first goes
@@ -103,6 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 		{c.Of == nil, "of: nothing describes blocks"},
 		{len(c.Groups) == 0, "groups: there are none"},
 		{c.Tick < 0 || c.News < 0, "tick and news: must not be negative"},
+		{c.Baseline != NoBaseline && slices.ContainsFunc(c.Groups, func(g Group) bool { return g.Rules.Classes }), "baseline: none knows classes"},
 	} {
 		if bad.is {
 			errs = append(errs, errors.New(bad.text))
@@ -134,6 +136,7 @@ type Fleet struct {
 
 	rng        *rand.PCG
 	room       []uint16 // of holders, reused
+	before     []uint16 // likewise
 	candidates []replicas.Candidate
 }
 
@@ -150,6 +153,9 @@ func New(cfg Config) (*Fleet, error) {
 		f.zones = append(f.zones, fmt.Sprintf("zone-%d", i))
 	}
 	slots := f.slotsPerNode()
+	if slots > maxSlots {
+		return nil, fmt.Errorf("fleet: capacity: more than %d blocks fit a node", maxSlots)
+	}
 	for i := range cfg.Nodes {
 		n, err := newNode(f, i, slots)
 		if err != nil {

@@ -5,15 +5,21 @@ import (
 	"github.com/shoal-mesh/shoal/replicas"
 )
 
-// Holders returns how many nodes that are alive hold a block.
-func (f *Fleet) Holders(block uint32) (n int) {
+// Holders appends to dst the nodes that are alive and hold a block, from a place on that depends
+// on the node that asks.
+func (f *Fleet) Holders(node int, block uint32, dst []int) []int {
 	f.room = f.holders[block].All(block, f.more, f.room[:0])
-	for _, number := range f.room {
+	if len(f.room) == 0 {
+		return dst
+	}
+	first := (hash(block) ^ f.nodes[node].seed) % uint64(len(f.room))
+	for i := range f.room {
+		number := f.room[(int(first)+i)%len(f.room)]
 		if f.nodes[number-1].state != crashed {
-			n++
+			dst = append(dst, int(number)-1)
 		}
 	}
-	return n
+	return dst
 }
 
 // Follow is Find for a reader that is sent to a node which is itself receiving the block

@@ -1,7 +1,10 @@
 package fleet
 
 import (
+	"slices"
+
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore/policy"
 	"github.com/shoal-mesh/shoal/replicas"
 )
 
@@ -9,6 +12,9 @@ import (
 // a holder until Forget.
 func (f *Fleet) Crash(node int) {
 	n := f.nodes[node]
+	if n.state == crashed {
+		return
+	}
 	n.state = crashed
 	for _, c := range n.table.cells {
 		if c.block != 0 && f.alone(c.block-1) {
@@ -55,6 +61,9 @@ func (f *Fleet) Restart(node int, empty bool) error {
 		n.stand(c, b, shoal.Untold())
 		f.join(n, block, b)
 	}
+	for g := range f.cfg.Groups {
+		f.fit(n, policy.Group(g), 0) // what it had asked for it has to ask for again
+	}
 	return nil
 }
 
@@ -63,6 +72,7 @@ func (f *Fleet) Restart(node int, empty bool) error {
 func (f *Fleet) Drain(node int) {
 	n := f.nodes[node]
 	n.state = draining
+	n.policy.Advance(f.tick)
 	for _, c := range n.table.cells {
 		if c.block == 0 {
 			continue
@@ -70,8 +80,11 @@ func (f *Fleet) Drain(node int) {
 		block := c.block - 1
 		b := f.cfg.Of(block)
 		f.room = f.holders[block].All(block, f.more, f.room[:0])
-		if len(f.room) > 1 {
+		stays := slices.ContainsFunc(f.room, func(number uint16) bool { return f.nodes[number-1].state == serving })
+		if len(f.room) > 1 && f.rules(b.Group).Classes {
 			f.tell(item{kind: changed, block: block}) // it counts as gone
+		}
+		if stays {
 			continue
 		}
 		at := f.place(n, replicas.Offer{Weight: n.policy.Weight(c.slot()), SizeBytes: b.Bytes})

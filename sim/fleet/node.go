@@ -23,6 +23,7 @@ type node struct {
 	groups []int64  // the same by group
 	asked  int64    // of used: bytes of blocks that go as soon as their homes agree
 
+	askedOf  []int64 // the same by group
 	load     replicas.Load
 	frontier shoal.Frontier
 	told     time.Duration // when frontier was taken
@@ -75,12 +76,16 @@ func (n *node) clear(f *Fleet) (err error) {
 		return err
 	}
 	for g := range f.cfg.Groups {
-		n.policy.SetRules(policy.Group(g), f.cfg.Groups[g].Rules)
+		rules := f.cfg.Groups[g].Rules
+		if f.cfg.Baseline != NoBaseline {
+			rules.Base = policy.BaseLRU // of blocks that are not touched: in the order in which they came
+		}
+		n.policy.SetRules(policy.Group(g), rules)
 	}
 	clear(n.table.cells)
 	n.table.n = 0
 	n.blocks, n.free = n.blocks[:0], n.free[:0]
-	n.groups = make([]int64, len(f.cfg.Groups))
+	n.groups, n.askedOf = make([]int64, len(f.cfg.Groups)), make([]int64, len(f.cfg.Groups))
 	n.used, n.asked, n.told, n.placed = 0, 0, -time.Hour, 0
 	return nil
 }
@@ -115,6 +120,7 @@ func (n *node) remove(c *cell, b Block) {
 func (n *node) ask(c *cell, b Block) {
 	c.setMark(c.mark() | markAsked)
 	n.asked += int64(b.Bytes)
+	n.askedOf[b.Group] += int64(b.Bytes)
 	n.policy.Defer(c.slot())
 }
 
@@ -123,6 +129,7 @@ func (n *node) answered(c *cell, b Block) {
 	if m := c.mark(); m&markAsked != 0 {
 		c.setMark(m &^ markAsked)
 		n.asked -= int64(b.Bytes)
+		n.askedOf[b.Group] -= int64(b.Bytes)
 	}
 }
 

@@ -99,7 +99,7 @@ func (f *Fleet) Serve(from int, block, bytes uint32) {
 // Land does with a block that has come to node what Find decided.
 func (f *Fleet) Land(node int, block uint32, found Found) {
 	switch {
-	case found.Keep:
+	case found.Keep && f.nodes[node].state == serving:
 		f.store(f.nodes[node], block, found.Class)
 	case found.Place >= 0:
 		if to := f.nodes[found.Place]; to.state == serving && f.admits(to, block) && f.store(to, block, shoal.Last) {
@@ -119,6 +119,8 @@ func (f *Fleet) locate(n *node, block uint32) Found {
 	at := 0
 	if len(all) > most {
 		at = int(salt % uint64(len(all)))
+	}
+	if len(all) > 1 {
 		f.hints.Turn(f.ms())
 	}
 	var best replicas.Source
@@ -164,7 +166,7 @@ func (f *Fleet) admit(n *node, b Block, class shoal.Class) (weight float32, ok b
 	bytes, quota := int64(b.Bytes), f.cfg.Groups[b.Group].Quota
 	room := policy.Room{
 		Never: bytes > f.cfg.Capacity,
-		Quota: quota > 0 && n.groups[b.Group]+bytes > quota,
+		Quota: quota > 0 && n.groups[b.Group]-n.askedOf[b.Group]+bytes > quota,
 		Free:  n.used-n.asked+bytes <= f.cfg.Capacity,
 	}
 	if f.cfg.Baseline != NoBaseline {

@@ -10,8 +10,13 @@ import (
 // CompareTable writes c for a terminal of width characters; 0 means 80.
 func CompareTable(w io.Writer, c result.Comparison, width int) {
 	width = fit(width)
-	wrap(w, width, "", fmt.Sprintf("A  %s  (seed %d, config %s)", c.A.Name, c.A.Seed, c.A.Hash))
-	wrap(w, width, "", fmt.Sprintf("B  %s  (seed %d, config %s)", c.B.Name, c.B.Seed, c.B.Hash))
+	for _, one := range []struct {
+		letter string
+		r      *result.Result
+	}{{"A", c.A}, {"B", c.B}} {
+		wrap(w, width, "", fmt.Sprintf("%s  %s  (seed %d, shoal %s, config %s)", one.letter, one.r.Name, one.r.Seed,
+			origin(one.r.Shoal, width), origin(one.r.Hash, width)))
+	}
 	if len(c.Unlike) > 0 {
 		fmt.Fprintln(w)
 		wrap(w, width, "", "These two cannot be compared: they are answers to different questions.")

@@ -60,8 +60,10 @@ func shareOf(c result.Counts, t func(result.Tiers) result.Tier) string {
 	return share(t(c.Tiers).Share)
 }
 
+// times returns the amplification of c, if it is known: not where UFS bytes were read and nobody
+// has counted the distinct ones.
 func times(c result.Counts) string {
-	if c.Reads == 0 {
+	if c.Reads == 0 || c.Amplification == 0 && c.Tiers.UFS.Bytes > 0 {
 		return none
 	}
 	return factor(c.Amplification)

@@ -74,7 +74,7 @@ p{margin:0 0 6px;max-width:75ch}
 .foot{margin-top:24px;padding-top:10px;border-top:1px solid var(--rule);max-width:none}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:16px;margin:20px 0}
 figure{display:flex;flex-direction:column;margin:0;padding:14px 16px 10px;background:var(--card);border:1px solid var(--rule);border-radius:8px;break-inside:avoid;min-width:0}
-figcaption{font-weight:600;line-height:1.35;margin-bottom:6px}
+figcaption{font-weight:600;line-height:1.35;margin-bottom:6px;text-wrap:balance}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 16px;margin:0 0 6px;padding:0;font-size:.875rem}
 .legend li{display:flex;align-items:center;gap:6px}
 svg{display:block;width:100%;height:auto}

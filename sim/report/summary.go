@@ -15,7 +15,11 @@ func summary(r *result.Result) []string {
 	var s []string
 	s = append(s, ufsSentence(r))
 	if a := r.Total.Amplification; a > 0 {
-		s = append(s, fmt.Sprintf("For each distinct byte that was read, %s were fetched from the UFS.", digits(a)))
+		were := "were"
+		if digits(a) == "1" {
+			were = "was"
+		}
+		s = append(s, fmt.Sprintf("For each distinct byte that was read, %s %s fetched from the UFS.", digits(a), were))
 	}
 	s = append(s, timeSentences(r)...)
 	if n := r.Evictions.LastLost; n > 0 {
@@ -62,7 +66,11 @@ func timeSentences(r *result.Result) []string {
 	for _, j := range r.Jobs {
 		end = max(end, j.End)
 		if len(s) < 3 && j.Compute > 0 {
-			s = append(s, fmt.Sprintf("Ranks of %s waited %s for reads: its GPU utilisation is %s.", j.Name, seconds(j.Stall), share(j.GPU)))
+			what := "reads"
+			if j.Kind == "write" {
+				what = "writes"
+			}
+			s = append(s, fmt.Sprintf("Ranks of %s waited %s for %s: its GPU utilisation is %s.", j.Name, seconds(j.Stall), what, share(j.GPU)))
 		}
 	}
 	if r.Bound.Seconds > 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/shoal-mesh/shoal/sim/result"
@@ -16,7 +17,45 @@ func SweepTable(w io.Writer, s result.Sweep, width int) {
 		fmt.Fprintln(w, "No results.")
 		return
 	}
-	sweepGrid(s).print(w, fit(width))
+	width = fit(width)
+	sweepGrid(s).print(w, width)
+	origins(w, s, width)
+}
+
+// origins writes where the runs of s come from: what all have in common in lines as Table has them,
+// the rest as a table.
+func origins(w io.Writer, s result.Sweep, width int) {
+	g := grid{Title: "Origin"}
+	for i := range s.Results {
+		g.Rows = append(g.Rows, []string{runName(s, i)})
+	}
+	var common []string
+	for _, o := range []struct {
+		name string
+		of   func(*result.Result) string
+	}{
+		{"seed", func(r *result.Result) string { return strconv.FormatUint(r.Seed, 10) }},
+		{"shoal", func(r *result.Result) string { return origin(r.Shoal, width-8) }},
+		{"config", func(r *result.Result) string { return origin(r.Hash, width-8) }},
+	} {
+		first := o.of(s.Results[0])
+		if !slices.ContainsFunc(s.Results, func(r *result.Result) bool { return o.of(r) != first }) {
+			common = append(common, left(o.name, 8)+first)
+			continue
+		}
+		g.Head = append(g.Head, o.name)
+		for i, r := range s.Results {
+			g.Rows[i] = append(g.Rows[i], o.of(r))
+		}
+	}
+	fmt.Fprintln(w)
+	if len(g.Head) > 0 {
+		g.print(w, width)
+		fmt.Fprintln(w)
+	}
+	for _, line := range common {
+		fmt.Fprintln(w, line)
+	}
 }
 
 // sweepGrid is a row per run of s: the keys, and what tells the runs apart, the most telling

@@ -19,11 +19,12 @@ type Comparison struct {
 
 // A Row is one measure of two runs.
 type Row struct {
-	Metric     string // a Measure's name, or of a job: "jobs.NAME.end_seconds"
-	Unit       Unit
-	A, B       float64
-	Difference float64 // B - A
-	Ratio      float64 // B / A; 0 if A is 0
+	Metric     string  `json:"metric"` // a Measure's name, or of a job: "jobs.NAME.end_seconds"
+	Unit       Unit    `json:"unit"`
+	A          float64 `json:"a"`
+	B          float64 `json:"b"`
+	Difference float64 `json:"difference"` // B - A
+	Ratio      float64 `json:"ratio"`      // B / A; 0 if A is 0
 }
 
 // Compare returns how b differs from a.

@@ -19,18 +19,77 @@ const decimals = 6
 // Write writes r as JSON, indented, of schema Schema. The same values give the same bytes.
 // Fractions are rounded to six digits after the point; a number that is none is an error.
 func Write(w io.Writer, r *Result) error {
-	var c Result
-	if err := clean(reflect.ValueOf(&c).Elem(), reflect.ValueOf(*r), ""); err != nil {
-		return fmt.Errorf("write result %q: %w", r.Name, err)
+	c, err := cleaned(r)
+	if err == nil {
+		err = encode(w, c)
 	}
-	c.Schema = Schema
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(&c); err != nil {
+	if err != nil {
 		return fmt.Errorf("write result %q: %w", r.Name, err)
 	}
 	return nil
+}
+
+// A sweepDocument is the form in which a Sweep is written.
+type sweepDocument struct {
+	Schema string     `json:"schema"`
+	Keys   []string   `json:"keys"`
+	Runs   []sweepRun `json:"runs"`
+}
+
+// A sweepRun is the values of the keys, and what they gave.
+type sweepRun struct {
+	Values []string `json:"values"`
+	Result *Result  `json:"result"`
+}
+
+// WriteSweep writes s as JSON, indented, of schema SweepSchema: its runs as Write does.
+func WriteSweep(w io.Writer, s Sweep) error {
+	doc := sweepDocument{Schema: SweepSchema, Keys: append([]string{}, s.Keys...), Runs: []sweepRun{}}
+	for i, r := range s.Results {
+		c, err := cleaned(r)
+		if err != nil {
+			return fmt.Errorf("write sweep: run %d: %w", i, err)
+		}
+		run := sweepRun{Values: []string{}, Result: c}
+		for k := range s.Keys {
+			run.Values = append(run.Values, s.Value(i, k))
+		}
+		doc.Runs = append(doc.Runs, run)
+	}
+	if err := encode(w, doc); err != nil {
+		return fmt.Errorf("write sweep: %w", err)
+	}
+	return nil
+}
+
+// WriteComparison writes c as JSON, indented, of schema ComparisonSchema, without its results.
+func WriteComparison(w io.Writer, c Comparison) error {
+	doc := struct {
+		Schema  string   `json:"schema"`
+		Unlike  []string `json:"unlike"`
+		Differs []string `json:"differs"`
+		Rows    []Row    `json:"rows"`
+	}{ComparisonSchema, append([]string{}, c.Unlike...), append([]string{}, c.Differs...), append([]Row{}, c.Rows...)}
+	if err := encode(w, doc); err != nil {
+		return fmt.Errorf("write comparison: %w", err)
+	}
+	return nil
+}
+
+// cleaned returns r as it is written.
+func cleaned(r *Result) (*Result, error) {
+	c := new(Result)
+	err := clean(reflect.ValueOf(c).Elem(), reflect.ValueOf(*r), "")
+	c.Schema = Schema
+	return c, err
+}
+
+// encode writes v as people and programs read it.
+func encode(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // Read reads what Write wrote. It refuses other schemas, fields that it does not know and text

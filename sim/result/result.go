@@ -8,6 +8,13 @@ package result
 // Schema names the form of the JSON. It changes when a field changes its meaning or goes.
 const Schema = "shoal.sim/1"
 
+// What else is written as JSON has a form of its own.
+const (
+	ComparisonSchema     = "shoal.sim.comparison/1"
+	SweepSchema          = "shoal.sim.sweep/1"
+	RecommendationSchema = "shoal.sim.recommendation/1"
+)
+
 // A Result is what one run has found.
 type Result struct {
 	Schema     string  `json:"schema"`

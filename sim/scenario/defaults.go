@@ -36,6 +36,14 @@ func (d *Dataset) setDefaults() {
 	d.HalfLife = 10 * time.Minute
 }
 
+// NewDataset returns a dataset with the settings that one in a file has by default. It has no
+// files: a trace brings its blocks.
+func NewDataset(name string) Dataset {
+	d := Dataset{Name: name}
+	d.setDefaults()
+	return d
+}
+
 func (j *Job) setDefaults() {
 	j.Nodes = Nodes{everyNode}
 	j.Ranks = 1

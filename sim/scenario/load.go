@@ -19,10 +19,19 @@ type Setting struct {
 // Load reads the file name, or else the ready scenario of that name, and returns what it says
 // with set in place, after defaults. The error joins one line for each violation.
 func Load(name string, set ...Setting) (*Scenario, error) {
+	data, err := Read(name)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(name, data, set...)
+}
+
+// Read returns the text of the file name, or else of the ready scenario of that name.
+func Read(name string) ([]byte, error) {
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if ready, readyErr := ReadyFile(name); readyErr == nil {
-			return Parse(name, ready, set...)
+			return ready, nil
 		}
 	}
 	if err != nil {
@@ -32,7 +41,7 @@ func Load(name string, set ...Setting) (*Scenario, error) {
 		}
 		return nil, fmt.Errorf("scenario: read %s: %w; name a file, or one of the ready scenarios: %s", name, err, strings.Join(Ready(), ", "))
 	}
-	return Parse(name, data, set...)
+	return data, nil
 }
 
 // Parse returns the Scenario that data holds, with set in place, after defaults. name stands for

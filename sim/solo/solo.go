@@ -44,6 +44,7 @@ type Cache struct {
 	used   int64
 	begun  bool
 	start  int64 // time of the first record
+	warmed bool  // what the warm-up counted is forgotten
 	stats  Stats
 
 	room     [256]uint32 // places of a batch
@@ -58,11 +59,13 @@ type slot struct {
 
 // Stats counts what went through a cache.
 type Stats struct {
-	Requests, Hits  int64
-	Bytes, HitBytes int64
-	Evicted         int64
-	Blocks          int64 // distinct ones
-	DistinctBytes   int64
+	Requests      int64 `json:"requests"`
+	Hits          int64 `json:"hits"`
+	Bytes         int64 `json:"bytes"` // of requests
+	HitBytes      int64 `json:"hit_bytes"`
+	Evicted       int64 `json:"evicted"`
+	Blocks        int64 `json:"blocks"`         // distinct ones, from the beginning
+	DistinctBytes int64 `json:"distinct_bytes"` // of these
 }
 
 // New returns an empty Cache.

@@ -93,7 +93,7 @@ func NewJob(s *scenario.Scenario, d *Data, job *scenario.Job, number int) (*Job,
 
 // prepare makes the random orders of the ranks.
 func (j *Job) prepare() {
-	if j.items = j.Set.items(); j.Spec.Kind == scenario.Windows {
+	if j.items = j.Set.Items(); j.Spec.Kind == scenario.Windows {
 		j.items = j.Set.files
 	}
 	n := j.items
@@ -113,7 +113,7 @@ func (j *Job) prepare() {
 		case j.Spec.Kind == scenario.Stream:
 			r.start, r.stride = 0, 1
 			if j.Spec.Random {
-				r.start, r.stride = below(r.rng, j.Set.Blocks()), coprime(r.rng, j.Set.Blocks())
+				r.start, r.stride = below(r.rng, j.Set.fileReads), coprime(r.rng, j.Set.fileReads)
 			}
 		}
 	}
@@ -125,11 +125,7 @@ func (j *Job) Rate() float64 { return j.rate }
 // Ahead returns how many reads of each rank may be asked for before those of others, if n of all
 // together are wanted: within an epoch, as the orders of no more than two are known.
 func (j *Job) Ahead(n int) int {
-	mine := uint64(j.items)
-	if j.shared != nil {
-		mine = uint64(j.share(j.items))
-	}
-	return max(1, min(n/len(j.ranks), int(mine/2)))
+	return max(1, min(n/len(j.ranks), int(j.mine()/2)))
 }
 
 // Ranks returns how many ranks there are.
@@ -151,14 +147,18 @@ func (j *Job) share(n uint32) uint32 {
 	return (n + ranks - 1) / ranks
 }
 
+// mine returns how many items of an epoch a rank reads.
+func (j *Job) mine() uint32 {
+	if j.shared != nil {
+		return j.share(j.items)
+	}
+	return j.items
+}
+
 // nextItem returns the next item of a rank's shuffled epoch.
 func (j *Job) nextItem(r *rank) (item uint32, ok bool) {
 	n := j.items
-	mine := n
-	if j.shared != nil {
-		mine = j.share(n)
-	}
-	if r.at == mine {
+	if r.at == j.mine() {
 		r.at = 0
 		r.epoch++
 	}
@@ -173,13 +173,13 @@ func (j *Job) nextItem(r *rank) (item uint32, ok bool) {
 	return j.shared.of(r.epoch).at((i*uint32(len(j.ranks)) + r.number) % n), true
 }
 
-// read returns the read of a block of version v, counted from the first of the version.
-func (j *Job) read(block, version uint32) Read {
-	s := j.Set
-	block += version * s.Blocks()
-	bytes := s.readBytes
-	if bytes == 0 {
-		bytes = s.bytesOf(block)
-	}
-	return Read{Block: s.first + block, Bytes: bytes}
+// read returns one of the reads of a file in a version, in their order.
+func (j *Job) read(file, number uint32, version int) Read {
+	block, bytes := j.Set.read(file, number)
+	return Read{Block: j.Set.first + uint32(version)*j.Set.Blocks() + block, Bytes: bytes}
+}
+
+// write returns the write of a block of a version, counted from the first of the version.
+func (j *Job) write(block uint32, version int) Read {
+	return Read{Block: j.Set.first + uint32(version)*j.Set.Blocks() + block, Bytes: j.Set.bytesOf(block), Write: true}
 }

@@ -22,11 +22,11 @@ func (j *Job) ofItem(r *rank) Read {
 	s := j.Set
 	if s.perBlock > 1 {
 		r.reading = false
-		read := j.read(r.item/s.perBlock, 0)
+		read := j.read(r.item/s.fileReads, r.item%s.fileReads, 0)
 		read.Epoch = r.epoch
 		return read
 	}
-	read := j.read(r.item*s.perFile+r.within, 0)
+	read := j.read(r.item, r.within, 0)
 	read.Epoch = r.epoch
 	r.within++
 	r.reading = r.within < s.perFile
@@ -39,9 +39,10 @@ type shard struct {
 	epoch       int
 }
 
-// nextOfWindows reads files of a shuffled order from their beginnings, some at a time.
+// nextOfWindows reads files of a shuffled order from their beginnings, some at a time: those of an
+// epoch once all of the one before have been read.
 func (j *Job) nextOfWindows(r *rank) (Read, bool) {
-	for len(r.open) < j.Spec.Window {
+	for len(r.open) == 0 || len(r.open) < j.Spec.Window && r.at < j.mine() {
 		file, ok := j.nextItem(r)
 		if !ok {
 			break
@@ -53,9 +54,9 @@ func (j *Job) nextOfWindows(r *rank) (Read, bool) {
 	}
 	r.turn %= len(r.open)
 	s := &r.open[r.turn]
-	read := j.read(s.file*j.Set.perFile+s.reads/j.Set.perBlock, 0)
+	read := j.read(s.file, s.reads, 0)
 	read.Epoch = s.epoch
-	if s.reads++; s.reads == j.Set.perFile*j.Set.perBlock {
+	if s.reads++; s.reads == j.Set.fileReads {
 		r.open = append(r.open[:r.turn], r.open[r.turn+1:]...)
 	} else {
 		r.turn++
@@ -63,10 +64,10 @@ func (j *Job) nextOfWindows(r *rank) (Read, bool) {
 	return read, true
 }
 
-// nextOfStream reads all blocks once per version, from the first, or in an order of the rank's
-// own.
+// nextOfStream reads all files once per version, from the first to the last, and each from its
+// beginning or in an order of the rank's own.
 func (j *Job) nextOfStream(r *rank) (Read, bool) {
-	n := j.Set.Blocks()
+	n := j.Set.files * j.Set.fileReads
 	if r.at == n {
 		r.at = 0
 		r.epoch++
@@ -74,20 +75,21 @@ func (j *Job) nextOfStream(r *rank) (Read, bool) {
 	if r.epoch >= j.Spec.Versions {
 		return Read{}, false
 	}
-	at := uint32((uint64(r.start) + uint64(r.at)*uint64(r.stride)) % uint64(n))
+	file, number := r.at/j.Set.fileReads, r.at%j.Set.fileReads
+	number = uint32((uint64(r.start) + uint64(number)*uint64(r.stride)) % uint64(j.Set.fileReads))
 	r.at++
-	read := j.read(at, uint32(r.epoch))
+	read := j.read(file, number, r.epoch)
 	read.Epoch, read.NotBefore = r.epoch, j.versionAt(r.epoch)
 	return read, true
 }
 
 // nextOfZipf reads files independently of one another, some more often than others.
 func (j *Job) nextOfZipf(r *rank) (Read, bool) {
+	if r.left == 0 {
+		return Read{}, false
+	}
+	r.left--
 	if !r.reading {
-		if r.left == 0 {
-			return Read{}, false
-		}
-		r.left--
 		r.item, r.within, r.reading = j.popular(r.zipf.next(), j.reads-r.left), 0, true
 	}
 	return j.ofItem(r), true
@@ -118,9 +120,8 @@ func (j *Job) nextOfWrite(r *rank) (Read, bool) {
 			r.epoch++
 			continue
 		}
-		read := j.read(file*s.perFile+r.within, uint32(r.epoch))
-		read.Bytes = s.bytesOf(file*s.perFile + r.within)
-		read.Write, read.Epoch, read.NotBefore = true, r.epoch, j.versionAt(r.epoch)
+		read := j.write(file*s.perFile+r.within, r.epoch)
+		read.Epoch, read.NotBefore = r.epoch, j.versionAt(r.epoch)
 		if r.within++; r.within == s.perFile {
 			r.within = 0
 			r.at++

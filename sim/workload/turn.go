@@ -5,15 +5,11 @@ import "github.com/shoal-mesh/shoal/sim/scenario"
 // Turns reports whether the next read of a rank is the first one of another epoch, of a job that
 // has shuffled ones.
 func (j *Job) Turns(rank int) bool {
-	mine := j.items
-	switch {
-	case j.Spec.Kind != scenario.Epochs && j.Spec.Kind != scenario.Windows:
+	if j.Spec.Kind != scenario.Epochs && j.Spec.Kind != scenario.Windows {
 		return false
-	case j.shared != nil:
-		mine = j.share(j.items)
 	}
 	r := &j.ranks[rank]
-	return r.at == mine && !r.reading && len(r.open) == 0
+	return r.at == j.mine() && !r.reading && len(r.open) == 0
 }
 
 // Meets reports whether ranks wait for one another at the end of each epoch: they share it, and
