@@ -108,9 +108,14 @@ func (p *progress) Phase(name string, total int64, inBytes bool) {
 			fmt.Fprintf(p.w, "%s: %s\n", name, humanize.Comma(total))
 		}
 	}
-	p.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(bar), progressbar.OptionSetDescription(name),
-		progressbar.OptionShowBytes(inBytes), progressbar.OptionShowCount(), progressbar.OptionFullWidth(),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond))
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(bar), progressbar.OptionSetDescription(name), progressbar.OptionShowBytes(inBytes),
+		progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100 * time.Millisecond),
+	}
+	if total >= 0 { // else nobody knows how much there is
+		options = append(options, progressbar.OptionShowCount())
+	}
+	p.bar = progressbar.NewOptions64(total, options...)
 }
 
 func (p *progress) Add(n int64) { _ = p.bar.Add64(n) } // a bar that cannot be drawn stops nothing

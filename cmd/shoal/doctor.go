@@ -67,8 +67,8 @@ func printFindings(w io.Writer, found []finding) {
 	})
 }
 
-// result makes a finding of an error: ok without one.
-func result(check, detail string, err error, bad, cure string) finding {
+// findingOf makes a finding of an error: ok without one.
+func findingOf(check, detail string, err error, bad, cure string) finding {
 	if err != nil {
 		return finding{check, bad, err.Error(), cure}
 	}
@@ -83,7 +83,7 @@ func machineFindings() []finding {
 	if err == nil && files.Max < 8192 {
 		err = fmt.Errorf("at most %d open files", files.Max)
 	}
-	found = append(found, result("open files", fmt.Sprint(files.Max), err, "warn", "raise the hard limit to 8192 or more"))
+	found = append(found, findingOf("open files", fmt.Sprint(files.Max), err, "warn", "raise the hard limit to 8192 or more"))
 	pages, err := os.ReadFile("/proc/sys/fs/fuse/max_pages_limit")
 	detail := "default, 1 MiB requests"
 	if err == nil {
@@ -97,7 +97,7 @@ func machineFindings() []finding {
 func kernelFinding() finding {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return result("kernel", "", err, "warn", "")
+		return findingOf("kernel", "", err, "warn", "")
 	}
 	release := unix.ByteSliceToString(u.Release[:])
 	var major, minor int
@@ -113,10 +113,10 @@ func kernelFinding() finding {
 func fuseFinding() finding {
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
-		return result("fuse", "", err, "fail", "load the fuse module and let this user open /dev/fuse; in a container, pass the device in")
+		return findingOf("fuse", "", err, "fail", "load the fuse module and let this user open /dev/fuse; in a container, pass the device in")
 	}
 	if err := f.Close(); err != nil {
-		return result("fuse", "", err, "warn", "")
+		return findingOf("fuse", "", err, "warn", "")
 	}
 	if os.Geteuid() == 0 {
 		return finding{"fuse", "ok", "/dev/fuse, as root", ""}
@@ -132,18 +132,18 @@ func clockFinding() finding {
 	if err == nil && state == unix.TIME_ERROR {
 		err = errors.New("not synchronised")
 	}
-	return result("clock", "synchronised "+time.Now().UTC().Format(time.RFC3339), err, "warn", "run an NTP client: S3 refuses requests that are 15 minutes off")
+	return findingOf("clock", "synchronised "+time.Now().UTC().Format(time.RFC3339), err, "warn", "run an NTP client: S3 refuses requests that are 15 minutes off")
 }
 
 // configFindings checks what the config file needs.
 func configFindings(ctx context.Context, file string) []finding {
 	cfg, err := config.Load(file)
 	if err != nil {
-		return []finding{result("config", "", err, "fail", "docs/configuration.md describes every field")}
+		return []finding{findingOf("config", "", err, "fail", "docs/configuration.md describes every field")}
 	}
 	found := []finding{{"config", "ok", file, ""}}
 	_, err = cfg.Secret(os.LookupEnv)
-	found = append(found, result("secret", "readable", err, "fail", ""))
+	found = append(found, findingOf("secret", "readable", err, "fail", ""))
 	for _, d := range cfg.Cache {
 		found = append(found, diskFinding(d))
 	}
@@ -156,7 +156,7 @@ func configFindings(ctx context.Context, file string) []finding {
 		portFinding("listen.admin", cfg.Listen.Admin, running))
 	for _, m := range cfg.Namespace {
 		err := node.CheckUFS(ctx, m)
-		found = append(found, result("mount "+m.Path, m.UFS+" answers", err, "fail", ""))
+		found = append(found, findingOf("mount "+m.Path, m.UFS+" answers", err, "fail", ""))
 	}
 	return found
 }
@@ -173,7 +173,7 @@ func portFinding(key, addr string, running bool) finding {
 	if err == nil {
 		err = l.Close()
 	}
-	return result(key, addr+" is free", err, "fail", "free the port or choose another")
+	return findingOf(key, addr+" is free", err, "fail", "free the port or choose another")
 }
 
 // udpFinding checks the half of gossip that is not TCP.
@@ -186,7 +186,7 @@ func udpFinding(addr string, running bool) finding {
 	if err == nil {
 		err = c.Close()
 	}
-	return result(check, addr+" is free", err, "fail", "free the port or choose another")
+	return findingOf(check, addr+" is free", err, "fail", "free the port or choose another")
 }
 
 // diskFinding checks a cache directory without writing to it.
@@ -194,10 +194,10 @@ func diskFinding(d config.Disk) finding {
 	check := "cache " + d.Path
 	var st unix.Statfs_t
 	if err := unix.Statfs(d.Path, &st); err != nil {
-		return result(check, "", err, "warn", "the agent will try to make it")
+		return findingOf(check, "", err, "warn", "the agent will try to make it")
 	}
 	if err := unix.Access(d.Path, unix.W_OK); err != nil {
-		return result(check, "", err, "fail", "let this user write there")
+		return findingOf(check, "", err, "fail", "let this user write there")
 	}
 	total, free := int64(st.Blocks)*st.Bsize, int64(st.Bavail)*st.Bsize
 	return finding{check, "ok", fmt.Sprintf("%s of %s, %s free", bytes(d.Size.Of(total)), bytes(total), bytes(free)), ""}

@@ -3,7 +3,8 @@
 // Each verb is one file of this package with its help text inside. A verb parses its
 // flags, calls the package that does the work and prints: what an agent decides is below.
 //
-// Exit codes: 0 done, 1 it could not be done, 2 the command line or the config is wrong.
+// Exit codes: 0 done, 1 it could not be done, 2 the command line, the config or the scenario is
+// wrong, 3 a simulation ran, and what its scenario expects does not hold.
 package main
 
 import (
@@ -32,6 +33,11 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// An expectError says that a simulation ran, and that what its scenario expects does not hold.
+type expectError struct{ error }
+
+func (e expectError) Unwrap() error { return e.error }
+
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
@@ -41,6 +47,10 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "shoal: %v\n", err)
+	var expect expectError
+	if errors.As(err, &expect) {
+		return 3
+	}
 	var usage usageError
 	// Cobra has no type for an unknown verb.
 	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
@@ -61,7 +71,7 @@ runs on every node; none of them is a master. Users read one shared path.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, c.CommandPath()+" --help")}
 	})
-	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), freeCmd(), drainCmd(), doctorCmd(), versionCmd())
+	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), freeCmd(), drainCmd(), doctorCmd(), simCmd(), versionCmd())
 	refuseArgs(root)
 	for _, v := range later() {
 		root.AddCommand(v)
@@ -93,7 +103,6 @@ func later() []*cobra.Command {
 		{"pin", "pinning"},
 		{"unpin", "pinning"},
 		{"sync", "refreshing metadata on demand"},
-		{"sim", "the simulator"},
 		{"hold", "the mount holder"},
 	}
 	out := make([]*cobra.Command, len(verbs))

@@ -45,12 +45,7 @@ func (c epochCase) String() string {
 // have room for all of the dataset, or half of it.
 func TestEpochs(t *testing.T) {
 	l := newLab(t, 3)
-	rng := rand.New(rand.NewPCG(epochSeed, 0))
-	sizes := make([]int, epochFiles)
-	for i := range sizes {
-		sizes[i] = (epochMinKB + rng.IntN(epochMaxKB-epochMinKB+1)) * 1000
-	}
-	objects := l.upload(t, epochSeed, func(i int) string { return fmt.Sprintf("train/%05d.jpg", i) }, sizes...)
+	objects := l.upload(t, epochSeed, func(i int) string { return fmt.Sprintf("train/%05d.jpg", i) }, mixed(epochFiles)...)
 	var table strings.Builder
 	for i, c := range []epochCase{
 		{"uniform", true, 0.367, 3, 0, 0.03},
@@ -66,6 +61,16 @@ func TestEpochs(t *testing.T) {
 		})
 	}
 	t.Logf("share of the bytes read from the UFS\n%s", table.String())
+}
+
+// mixed returns the sizes of n files, from 20 to 200 KB.
+func mixed(n int) []int {
+	rng := rand.New(rand.NewPCG(epochSeed, 0))
+	sizes := make([]int, n)
+	for i := range sizes {
+		sizes[i] = (epochMinKB + rng.IntN(epochMaxKB-epochMinKB+1)) * 1000
+	}
+	return sizes
 }
 
 // train runs all epochs of a case on agents with empty caches, and returns its row.
@@ -99,11 +104,13 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 	}
 	got := float64(sent) / float64(read)
 	var full, capacity int64
+	var cost float64
 	for _, n := range l.nodes {
-		c := n.status(t).Cache
-		full, capacity = full+c.Bytes, capacity+c.CapacityBytes
+		s := n.status(t)
+		full, capacity = full+s.Cache.Bytes, capacity+s.Cache.CapacityBytes
+		cost += s.Fetches.PeerCost / float64(c.readers)
 	}
-	fmt.Fprintf(&row, "  epochs %d to %d: %.1f%%, caches %.0f%% full", warmEpochs+1, epochs, 100*got, 100*float64(full)/float64(capacity))
+	fmt.Fprintf(&row, "  epochs %d to %d: %.1f%%, caches %.0f%% full, a peer's read costs %.2f", warmEpochs+1, epochs, 100*got, 100*float64(full)/float64(capacity), cost)
 	t.Log(row.String())
 	if got < c.least || got > c.most {
 		t.Errorf("%v: %.1f%% of the bytes from the UFS, want %.1f%% to %.1f%%", c, 100*got, 100*c.least, 100*c.most)
@@ -111,6 +118,7 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 	for _, n := range l.nodes {
 		n.stop(t)
 	}
+	l.simulate(t, c, number, int64(c.share*float64(total(objects))), max(0.02, cost))
 	return row.String()
 }
 

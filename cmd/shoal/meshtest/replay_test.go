@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/sim"
+	"github.com/shoal-mesh/shoal/sim/scenario"
 	"github.com/shoal-mesh/shoal/sim/trace"
 )
 
@@ -76,6 +80,99 @@ func TestRecordedTraces(t *testing.T) {
 	if want := 2 * len(l.nodes) * (len(objects) - 1 + 64/4); records < want || records > want*101/100 {
 		t.Errorf("%d records, want %d, one for each read of a block", records, want)
 	}
+}
+
+// TestSimulated trains as TestEpochs does, on a smaller dataset, with the policies and sizes that
+// are not there: what the simulator makes of each is compared with what the agents did.
+func TestSimulated(t *testing.T) {
+	l := newLab(t, 3)
+	objects := l.upload(t, epochSeed, func(i int) string { return fmt.Sprintf("train/%05d.jpg", i) }, mixed(1500)...)
+	number := 0
+	for _, share := range []float64{0.183, 0.367, 0.5} {
+		for _, policy := range []string{"uniform", "lru"} {
+			for _, classes := range []bool{true, false} {
+				if share < 0.5 && classes == (policy == "uniform") {
+					continue // see TestEpochs
+				}
+				c := epochCase{policy: policy, classes: classes, share: share, readers: 3, most: 1}
+				t.Run(c.String(), func(t *testing.T) { l.train(t, c, number, objects) })
+				number++
+			}
+		}
+	}
+}
+
+// simulate replays what the agents have recorded of a case with the simulator, which must serve
+// the same shares of the reads from each tier, within two percentage points. room is how many
+// bytes of files each cache has room for, cost what a read from a peer was measured to cost.
+func (l *lab) simulate(t *testing.T, c epochCase, number int, room int64, cost float64) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "fleet.trace")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := trace.Convert(f, l.recorded(t, fmt.Sprintf("traces%d", number))); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := scenario.Parse("replay", fmt.Appendf(nil, `
+version: 1
+name: %q
+fleet:
+  nodes: 3
+  cache: %d
+  spare: 0.025 # what agents keep free: blockstore.Config.High and Low
+  directory: 250ms
+  costs: {peer: %v, zone: %v}
+datasets: [{name: train, files: 1, file: 1B, policy: %s, replicas: {classes: %v}}]
+jobs: [{name: replay, kind: trace, dataset: train, trace: %q, format: shoal}]
+`, c.String(), room, cost, cost, c.policy, c.classes, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sim.Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents, records := readShares(t, name)
+	simulated := [shoal.Tiers]float64{r.Total.Tiers.Local.Share, r.Total.Tiers.Peer.Share, r.Total.Tiers.UFS.Share}
+	for tier := range shoal.Tiers {
+		t.Logf("%-5v of %d reads: real %.2f%%, simulated %.2f%%", tier, records, 100*agents[tier], 100*simulated[tier])
+		if math.Abs(agents[tier]-simulated[tier]) > 0.02 {
+			t.Errorf("%v: %v: %.2f%% of the reads, simulated %.2f%%, want no more than 2 percentage points between", c, tier, 100*agents[tier], 100*simulated[tier])
+		}
+	}
+}
+
+// readShares returns the share of a trace's reads that came from each tier.
+func readShares(t *testing.T, name string) (shares [shoal.Tiers]float64, records int) {
+	t.Helper()
+	s, err := trace.Open(name, trace.Shoal, trace.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	batch := make([]trace.Record, 1000)
+	for {
+		n, err := s.Next(batch)
+		for _, r := range batch[:n] {
+			shares[r.Tier]++
+		}
+		records += n
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range shares {
+		shares[i] /= float64(records)
+	}
+	return shares, records
 }
 
 // tiers returns how many bytes each node read from each tier, and the number of records.
