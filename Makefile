@@ -28,7 +28,7 @@ REPORT := awk -f .ci/report.awk
 TEST_TIMEOUT := 8m
 TEST_ALL_TIMEOUT := 30m
 
-.PHONY: build demo test test-all deploy-test bench lint fmt cover soak tools clean help
+.PHONY: build demo test test-all deploy-test fuzz bench lint fmt cover soak tools clean help
 
 build: ## Build the static binary bin/shoal
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shoal ./cmd/shoal
@@ -39,12 +39,19 @@ demo: build ## Three agents on this machine, generated data, a report
 test: ## Every test that needs Go alone, the concurrent packages under the race detector
 	@$(call run_tests,-timeout $(TEST_TIMEOUT))
 
+# The block store's histories are ten times as long here; make test runs its code under the race
+# detector.
+test-all: CONCURRENT := gossip|node|replicas|fuse
 test-all: root build $(VERSITYGW) deploy-test ## The same, and with real servers and network namespaces (root)
 	@export SHOAL_TEST_ALL=1 SHOAL_TEST_S3_BIN=$(VERSITYGW); \
 	$(call run_tests,-count=1 -timeout $(TEST_ALL_TIMEOUT))
 
 deploy-test: ## Check the manifests in deploy/ against the Kubernetes API types
 	cd deploy && go vet ./... && go test ./...
+
+FUZZ_TIME := 60s
+fuzz: ## Fuzz each decoder of traces and scenarios for FUZZ_TIME (60s)
+	.ci/fuzz $(FUZZ_TIME)
 
 bench: $(VERSITYGW) ## Benchmarks of every package, then of a mesh beside the plain tools (that part as root)
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /meshtest)
