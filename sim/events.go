@@ -10,17 +10,18 @@ import (
 
 // A happening is one thing that happens to one node.
 type happening struct {
-	at   time.Duration
-	node int
-	what what
+	at    time.Duration
+	node  int
+	what  what
+	crash int // which one it is, or which one is detected
 }
 
 // what may happen to a node.
 type what uint8
 
 const (
-	crash what = iota
-	detect
+	crash  what = iota
+	detect      // that it has crashed: if it has come back and crashed again, that is another one
 	restart
 	restartEmpty
 	drain
@@ -29,8 +30,10 @@ const (
 // agenda returns what happens to nodes in a scenario, in the order of time.
 func agenda(s *scenario.Scenario) []happening {
 	var all []happening
+	crashes := 0
 	away := func(at time.Duration, node int) {
-		all = append(all, happening{at, node, crash}, happening{at + s.Fleet.Detect, node, detect})
+		crashes++
+		all = append(all, happening{at, node, crash, crashes}, happening{at + s.Fleet.Detect, node, detect, crashes})
 	}
 	for _, ev := range s.Events {
 		for _, node := range ev.Crash {
@@ -41,15 +44,15 @@ func agenda(s *scenario.Scenario) []happening {
 			if ev.Empty {
 				w = restartEmpty
 			}
-			all = append(all, happening{ev.At, node, w})
+			all = append(all, happening{at: ev.At, node: node, what: w})
 		}
 		for _, node := range ev.Drain {
-			all = append(all, happening{ev.At, node, drain})
+			all = append(all, happening{at: ev.At, node: node, what: drain})
 		}
 		for i, node := range ev.Rolling {
 			at := ev.At + time.Duration(i)*ev.Every
 			away(at, node)
-			all = append(all, happening{at + ev.Down, node, restart})
+			all = append(all, happening{at: at + ev.Down, node: node, what: restart})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b happening) int { return cmp.Compare(a.at, b.at) })
@@ -62,8 +65,11 @@ func (e *engine) occur(h happening) error {
 	switch h.what {
 	case crash:
 		e.fleet.Crash(h.node)
+		e.crashes[h.node] = h.crash
 	case detect:
-		e.fleet.Forget(h.node)
+		if e.crashes[h.node] == h.crash {
+			e.fleet.Forget(h.node)
+		}
 	case restart:
 		return e.fleet.Restart(h.node, false)
 	case restartEmpty:

@@ -20,6 +20,7 @@ type engine struct {
 	fleet    *fleet.Fleet
 	jobs     []*running
 	happen   []happening
+	crashes  map[int]int // the last one of each node
 	tally    *tally
 	now      time.Duration
 	rounds   int

@@ -35,7 +35,7 @@ func Run(ctx context.Context, s *scenario.Scenario) (*result.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulate %s: %w", s.Name, err)
 	}
-	e := &engine{scenario: s, data: data, fleet: f, tally: newTally(s, data)}
+	e := &engine{scenario: s, data: data, fleet: f, tally: newTally(s, data), crashes: make(map[int]int)}
 	for i := range s.Jobs {
 		if r := recordings[i]; r != nil {
 			r.place(data)

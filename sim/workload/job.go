@@ -162,6 +162,9 @@ func (j *Job) nextItem(r *rank) (item uint32, ok bool) {
 		r.at = 0
 		r.epoch++
 	}
+	if j.shared != nil && r.epoch < j.shared.epoch-1 {
+		r.epoch, r.at = j.shared.epoch, 0 // its node was away: the others have read the rest
+	}
 	if r.epoch >= j.Spec.Epochs {
 		return 0, false
 	}

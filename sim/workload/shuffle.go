@@ -13,15 +13,19 @@ type shuffle struct {
 }
 
 func newShuffle(n uint32, seed, stream uint64) *shuffle {
-	s := &shuffle{order: make([]uint32, n), rng: rand.NewPCG(seed, stream)}
-	for i := range s.order {
-		s.order[i] = uint32(i)
-	}
+	s := &shuffle{order: make([]uint32, n), rng: new(rand.PCG)}
+	s.again(seed, stream)
 	return s
 }
 
-// again begins another order. Any arrangement does to begin with: the last one is kept.
-func (s *shuffle) again() { s.made = 0 }
+// again begins another order, which depends on nothing but the seed and the stream.
+func (s *shuffle) again(seed, stream uint64) {
+	for i := range s.order {
+		s.order[i] = uint32(i)
+	}
+	s.rng.Seed(seed, stream)
+	s.made = 0
+}
 
 // at returns the i-th number.
 func (s *shuffle) at(i uint32) uint32 {
@@ -57,23 +61,24 @@ func below(rng *rand.PCG, n uint32) uint32 {
 // either.
 type pair struct {
 	orders [2]*shuffle
-	epoch  int // the later one that was begun
+	epoch  int    // the later one that was begun
+	seed   uint64 // of all orders
 }
 
 func newPair(n uint32, seed, stream uint64) *pair {
-	return &pair{orders: [2]*shuffle{newShuffle(n, seed, stream), nil}}
+	seed = scatter(seed + scatter(stream))
+	return &pair{orders: [2]*shuffle{newShuffle(n, seed, 0), nil}, seed: seed}
 }
 
-// of returns the order of an epoch: the last one that was asked for, the one before, or the
-// next.
+// of returns the order of an epoch: the last one that was asked for, the one before, or a later
+// one.
 func (p *pair) of(epoch int) *shuffle {
 	if epoch > p.epoch {
 		p.epoch = epoch
-		at := epoch & 1
-		if p.orders[at] == nil {
-			p.orders[at] = newShuffle(uint32(len(p.orders[1-at].order)), p.orders[1-at].rng.Uint64(), uint64(at))
+		if at := epoch & 1; p.orders[at] == nil {
+			p.orders[at] = newShuffle(uint32(len(p.orders[1-at].order)), p.seed, uint64(epoch))
 		} else {
-			p.orders[at].again()
+			p.orders[at].again(p.seed, uint64(epoch))
 		}
 	}
 	return p.orders[epoch&1]

@@ -60,7 +60,7 @@ func TestBelow(t *testing.T) {
 	s := newShuffle(n, 1, 3)
 	for i := range uint64(draws) {
 		counts[below(rng, n)]++
-		s.again()
+		s.again(1, i)
 		first[s.at(0)]++
 		middle[newShuffle(n, i, 4).at(n/2)]++
 	}
@@ -91,7 +91,7 @@ func TestShuffle(t *testing.T) {
 					t.Fatalf("n %d, epoch %d: %v, want all numbers", n, epoch, order)
 				}
 			}
-			s.again()
+			s.again(1, uint64(epoch))
 		}
 	}
 }
