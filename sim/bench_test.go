@@ -29,7 +29,7 @@ func benchReads(b *testing.B, state int, k float64, policy string) {
 	for b.Loop() {
 		files := int64(float64(state) / k)
 		s := lab(8, state/8, scenario.Dataset{Files: files, Policy: policy, Replicas: aware},
-			scenario.Job{Kind: scenario.Epochs, Epochs: 3, WarmupEpochs: 1, Shared: true})
+			scenario.Job{Kind: scenario.Epochs, Epochs: 8, WarmupEpochs: 1, Shared: true})
 		s.Jobs[0].Rate = float64(files) / 8 / 600 // an epoch in ten minutes
 		begun := time.Now()
 		r := simulate(b, s)

@@ -231,6 +231,9 @@ func (t *tally) halve() {
 	}
 	t.intervals = t.intervals[:n]
 	t.interval *= 2
+	for _, s := range t.intervals {
+		t.interval = max(t.interval, s.end-s.start) // where less happens than there were intervals
+	}
 }
 
 // A bitmap is a set of blocks.
