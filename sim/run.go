@@ -69,8 +69,8 @@ func Run(ctx context.Context, s *scenario.Scenario) (*result.Result, error) {
 func newFleet(s *scenario.Scenario, data *workload.Data) (*fleet.Fleet, error) {
 	cfg := fleet.Config{
 		Nodes: s.Fleet.Nodes, Zones: s.Fleet.Zones, Blocks: data.Blocks(), News: s.Fleet.Directory,
-		Capacity: int64(float64(s.Fleet.Cache) * (1 - s.Fleet.Spare) * s.Sample),
-		Policy:   policy.Config{Rho: s.Fleet.Costs.Peer, RhoZone: s.Fleet.Costs.Zone, Epsilon: s.Fleet.Epsilon},
+		Capacity: int64(float64(s.Fleet.Cache) * (1 - s.Fleet.Spare) * s.Sample), Limit: int64(float64(s.Fleet.Cache) * s.Sample),
+		Policy: policy.Config{Rho: s.Fleet.Costs.Peer, RhoZone: s.Fleet.Costs.Zone, Epsilon: s.Fleet.Epsilon},
 		Of: func(block uint32) fleet.Block {
 			set, bytes := data.Of(block)
 			return fleet.Block{Group: policy.Group(set), Bytes: bytes}

@@ -22,19 +22,25 @@ func (f *Fleet) store(n *node, block uint32, class shoal.Class) bool {
 }
 
 // fit has n give up what it must for so many more bytes of a group, and reports whether they
-// fit. What homes have been asked for counts as gone.
+// fit. What homes have been asked for counts as gone, as far as there is room for it besides:
+// else who stores waits for the first answers.
 func (f *Fleet) fit(n *node, g policy.Group, more int64) bool {
-	for quota := f.cfg.Groups[g].Quota; quota > 0 && n.groups[g]-n.askedOf[g]+more > quota; {
-		if slot, ok := n.policy.VictimOf(g); !f.giveUp(n, slot, ok) {
-			return false
+	for {
+		for quota := f.cfg.Groups[g].Quota; quota > 0 && n.groups[g]-n.askedOf[g]+more > quota; {
+			if slot, ok := n.policy.VictimOf(g); !f.giveUp(n, slot, ok) {
+				return false
+			}
 		}
-	}
-	for n.used-n.asked+more > f.cfg.Capacity {
-		if slot, ok := f.victim(n); !f.giveUp(n, slot, ok) {
-			return false
+		for n.used-n.asked+more > f.cfg.Capacity {
+			if slot, ok := f.victim(n); !f.giveUp(n, slot, ok) {
+				return false
+			}
 		}
+		if n.asked == 0 || n.used+more <= f.cfg.Limit {
+			return true
+		}
+		f.relieve(n, n.firstAsked().block-1)
 	}
-	return true
 }
 
 // victim chooses the next victim; false: there is none.
@@ -109,22 +115,26 @@ func (f *Fleet) resign(n *node, c *cell, b Block) {
 	f.tell(item{kind: resigned, node: n.number, block: c.block - 1})
 }
 
-// relieve answers who resigned: another holder keeps the block from now on, or n's is the last
-// replica, and may go. If it has been told meanwhile that it need not keep it, so be it.
+// relieve answers who resigned, and has n give up something else if the answer is that its replica
+// had better stay.
 func (f *Fleet) relieve(n *node, block uint32) {
-	c := n.table.get(block)
-	if c == nil || c.mark()&markAsked == 0 {
-		return
+	if n.hasAsked(block) {
+		f.answer(n, n.table.get(block))
+		f.fit(n, f.cfg.Of(block).Group, 0) // its room was counted on
 	}
-	b := f.cfg.Of(block)
+}
+
+// answer tells who resigned what it may do: another holder keeps the block from now on, or n's is
+// the last replica, and may go.
+func (f *Fleet) answer(n *node, c *cell) {
+	block := c.block - 1
 	if f.choose(block, n) {
 		f.stats.Moved++
 		f.sync(block)
-	} else {
-		f.holders[block].SetKeepers(0)
-		f.stand(n, c, b, shoal.Standing{Class: shoal.Last})
-		f.fit(n, b.Group, 0) // its room was counted on
+		return
 	}
+	f.holders[block].SetKeepers(0)
+	f.stand(n, c, f.cfg.Of(block), shoal.Standing{Class: shoal.Last})
 }
 
 // credit tells the keeper of a block that a replica has gone which had not been read for idle.

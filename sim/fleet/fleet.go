@@ -37,6 +37,9 @@ type Config struct {
 	Zones int
 	// Capacity is how many bytes of blocks each node's cache holds.
 	Capacity int64
+	// Limit is how many bytes it may take while homes are asked whether some may go: agents keep
+	// some room free for that. At least Capacity. Default Capacity.
+	Limit int64
 	// Blocks is how many there are; they are numbered from 0. At least 1.
 	Blocks uint32
 	// Of describes a block. It is called often, and always says the same of one.
@@ -86,6 +89,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Zones == 0 {
 		c.Zones = 1
 	}
+	if c.Limit == 0 {
+		c.Limit = c.Capacity
+	}
 	if c.Tick == 0 {
 		c.Tick = 125 * time.Millisecond
 	}
@@ -100,6 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 		{c.Nodes < 1 || c.Nodes > MaxNodes, fmt.Sprintf("nodes: %d is not within 1 and %d", c.Nodes, MaxNodes)},
 		{c.Zones < 1 || c.Zones > max(1, c.Nodes), fmt.Sprintf("zones: %d is not within 1 and the %d nodes", c.Zones, c.Nodes)},
 		{c.Capacity < 0, fmt.Sprintf("capacity: %d is negative", c.Capacity)},
+		{c.Limit < c.Capacity, fmt.Sprintf("limit: %d is below the capacity of %d", c.Limit, c.Capacity)},
 		{c.Blocks < 1, "blocks: there are none"},
 		{c.Of == nil, "of: nothing describes blocks"},
 		{len(c.Groups) == 0, "groups: there are none"},

@@ -60,6 +60,9 @@ func (h *history) cache(i int) {
 	if h.f.cfg.News == 0 && n.asked != 0 {
 		h.fail("node %d: asked for %d bytes, want none where answers take no time", i, n.asked)
 	}
+	if n.used > h.f.cfg.Limit {
+		h.fail("node %d: used %d, want at most %d", i, n.used, h.f.cfg.Limit)
+	}
 	if n.used-n.asked > h.f.cfg.Capacity {
 		h.fail("node %d: used %d less %d asked for, want at most %d", i, n.used, n.asked, h.f.cfg.Capacity)
 	}

@@ -49,6 +49,9 @@ func newHistory(t *testing.T, seed uint64, news time.Duration, crashes bool) *hi
 		Capacity: int64(unit * (2 + rng.IntN(10))), Readers: 1 + rng.IntN(4),
 		Groups: make([]Group, 1+rng.IntN(3)),
 	}
+	if rng.IntN(2) == 0 {
+		cfg.Limit = cfg.Capacity + int64(rng.IntN(5*unit))
+	}
 	sizes := make([]Block, cfg.Blocks)
 	for i := range sizes {
 		sizes[i] = Block{Group: policy.Group(rng.IntN(len(cfg.Groups))), Bytes: uint32(unit/2 + rng.IntN(unit))}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
@@ -21,6 +22,7 @@ type node struct {
 	free   []uint32 // slots not in use
 	used   int64    // bytes of all blocks
 	groups []int64  // the same by group
+	asks   []uint32 // blocks whose homes have been asked, in order; some have been answered
 	asked  int64    // of used: bytes of blocks that go as soon as their homes agree
 
 	askedOf  []int64 // the same by group
@@ -86,7 +88,7 @@ func (n *node) clear(f *Fleet) (err error) {
 	n.table.n = 0
 	n.blocks, n.free = n.blocks[:0], n.free[:0]
 	n.groups, n.askedOf = make([]int64, len(f.cfg.Groups)), make([]int64, len(f.cfg.Groups))
-	n.used, n.asked, n.told, n.placed = 0, 0, -time.Hour, 0
+	n.used, n.asked, n.told, n.placed, n.asks = 0, 0, -time.Hour, 0, n.asks[:0]
 	return nil
 }
 
@@ -118,10 +120,29 @@ func (n *node) remove(c *cell, b Block) {
 
 // ask notes that the home of a cell's block has been asked whether it may go.
 func (n *node) ask(c *cell, b Block) {
+	if len(n.asks) == cap(n.asks) {
+		n.asks = slices.DeleteFunc(n.asks, func(block uint32) bool { return !n.hasAsked(block) })
+	}
+	n.asks = append(n.asks, c.block-1)
 	c.setMark(c.mark() | markAsked)
 	n.asked += int64(b.Bytes)
 	n.askedOf[b.Group] += int64(b.Bytes)
 	n.policy.Defer(c.slot())
+}
+
+// hasAsked reports whether the home of a block has been asked, and has not answered.
+func (n *node) hasAsked(block uint32) bool {
+	c := n.table.get(block)
+	return c != nil && c.mark()&markAsked != 0
+}
+
+// firstAsked returns the cell of the block whose home was asked first, of those that have not
+// answered. There is one.
+func (n *node) firstAsked() *cell {
+	i := slices.IndexFunc(n.asks, n.hasAsked)
+	c := n.table.get(n.asks[i])
+	n.asks = append(n.asks[:0], n.asks[i+1:]...)
+	return c
 }
 
 // answered ends what ask began, if it did.
