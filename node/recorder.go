@@ -33,6 +33,7 @@ const (
 // dropped and counted: no reader waits for it. A nil recorder records nothing.
 type recorder struct {
 	share  float64
+	costs  func() (near, far float64)
 	began  time.Time
 	log    *slog.Logger
 	queues [recorderQueues]pieceQueue
@@ -51,6 +52,7 @@ type recorder struct {
 	batch   []piece
 	pending []*visit // in the order they began to be known
 	flushed time.Duration
+	near    float64 // what costs returned when that was recorded last
 }
 
 // A piece is one read within one block.
@@ -93,10 +95,10 @@ type sighting struct {
 	sampled bool
 }
 
-// newRecorder returns a recorder of this share of blocks that writes to out. The caller must
-// close it.
-func newRecorder(out *traceFiles, share float64, log *slog.Logger) *recorder {
-	r := &recorder{share: share, began: time.Now(), log: log, wake: make(chan struct{}, 1), stop: make(chan struct{}), out: out}
+// newRecorder returns a recorder of this share of blocks that writes to out, and besides what
+// reads cost by costs, whenever that changes. The caller must close it.
+func newRecorder(out *traceFiles, share float64, costs func() (near, far float64), log *slog.Logger) *recorder {
+	r := &recorder{share: share, costs: costs, began: time.Now(), log: log, wake: make(chan struct{}, 1), stop: make(chan struct{}), out: out}
 	for i := range r.queues {
 		r.queues[i].pieces, r.queues[i].spare = make([]piece, 0, queuedPieces), make([]piece, 0, queuedPieces)
 	}
@@ -160,7 +162,18 @@ func (r *recorder) run() {
 		}
 		r.collect()
 		r.settle(time.Since(r.began))
+		r.price(time.Now())
 	}
+}
+
+// price records what reads cost, if that is another by a fiftieth.
+func (r *recorder) price(now time.Time) {
+	near, far := r.costs()
+	if r.off.Load() || math.Abs(near-r.near) <= r.near/50 {
+		return
+	}
+	r.near = near
+	r.check(r.out.append(now, "", trace.Record{Op: trace.Costs, Bytes: uint32(near * 1e6), Size: uint32(far * 1e6)}))
 }
 
 // collect takes what is queued and adds it to the visits.

@@ -22,7 +22,7 @@ func benchRecorder(b *testing.B, share float64) *recorder {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := newRecorder(out, share, slog.New(slog.DiscardHandler))
+	r := newRecorder(out, share, new(costs).told, slog.New(slog.DiscardHandler))
 	b.Cleanup(r.close)
 	return r
 }

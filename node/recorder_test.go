@@ -31,7 +31,7 @@ func newTestRecorder(t testing.TB, share float64) (*recorder, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRecorder(out, share, slog.New(slog.DiscardHandler))
+	r := newRecorder(out, share, new(costs).told, slog.New(slog.DiscardHandler))
 	t.Cleanup(r.close)
 	return r, dir
 }

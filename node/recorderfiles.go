@@ -69,7 +69,10 @@ func (t *traceFiles) append(at time.Time, dataset string, r trace.Record) (err e
 	// Reads that began before the file and ended after it began with it, as far as it says.
 	r.Time = max(0, at.Sub(t.began).Microseconds())
 	r.Node = t.self
-	if r.Dataset, err = t.w.Dataset(dataset[:min(len(dataset), maxTraceName)]); err == nil {
+	if r.Op != trace.Costs {
+		r.Dataset, err = t.w.Dataset(dataset[:min(len(dataset), maxTraceName)])
+	}
+	if err == nil {
 		err = t.w.Append(r)
 	}
 	return t.failed(err)

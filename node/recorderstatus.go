@@ -24,7 +24,7 @@ func (a *Agent) openTraces() {
 		return
 	}
 	out, err := newTraceFiles(c.Path, a.self.Name, c.Share, int64(c.MaxSize))
-	r := newRecorder(out, c.Share, a.log.With("part", "trace"))
+	r := newRecorder(out, c.Share, a.fetch.costs.told, a.log.With("part", "trace"))
 	r.check(err)
 	a.onClose("trace", func() error { r.close(); return nil })
 	a.files.trace = r

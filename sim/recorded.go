@@ -30,7 +30,7 @@ type recordedRead struct {
 	bytes uint32
 	node  uint16
 	set   uint16
-	write bool
+	op    live.Op // with live.Costs, block and bytes are millionths
 }
 
 // load reads the traces of a scenario's jobs. It returns the scenario with the datasets that
@@ -109,6 +109,10 @@ func (l *loader) load(job *scenario.Job) (*recording, error) {
 			if first == math.MinInt64 {
 				first = batch[i].Time
 			}
+			if batch[i].Op == live.Costs {
+				r.costs(job, &batch[i], first)
+				continue
+			}
 			if !live.Sampled(batch[i].Block, l.sample) {
 				continue
 			}
@@ -141,12 +145,24 @@ func (l *loader) add(r *recording, job *scenario.Job, rec *trace.Record, first i
 		l.blocks[rec.Block] = id
 		l.sizes[name] = append(l.sizes[name], max(1, min(rec.Size, shoal.BlockSize)))
 	}
-	node := job.Nodes[int(rec.Node)%len(job.Nodes)]
 	r.reads = append(r.reads, recordedRead{
 		at: job.Start + time.Duration(rec.Time-first)*time.Microsecond, block: id.block, bytes: min(rec.Bytes, max(1, rec.Size)),
-		node: uint16(node), set: id.set, write: rec.Op == live.Write,
+		node: nodeOf(job, rec), set: id.set, op: rec.Op,
 	})
 	return nil
+}
+
+// costs adds what a node has measured that reads cost.
+func (r *recording) costs(job *scenario.Job, rec *trace.Record, first int64) {
+	r.reads = append(r.reads, recordedRead{
+		at: job.Start + time.Duration(rec.Time-first)*time.Microsecond, block: rec.Size, bytes: rec.Bytes,
+		node: nodeOf(job, rec), op: live.Costs,
+	})
+}
+
+// nodeOf returns the node of the fleet that stands for that of a record.
+func nodeOf(job *scenario.Job, rec *trace.Record) uint16 {
+	return uint16(job.Nodes[int(rec.Node)%len(job.Nodes)])
 }
 
 // set returns which dataset of the scenario a record is of: that of the job, that of its own
@@ -182,7 +198,9 @@ func (r *recording) sort() {
 // place numbers the blocks of a recording among all.
 func (r *recording) place(data *workload.Data) {
 	for i := range r.reads {
-		r.reads[i].block += data.First(int(r.reads[i].set))
+		if read := &r.reads[i]; read.op != live.Costs {
+			read.block += data.First(int(read.set))
+		}
 	}
 }
 
@@ -192,13 +210,18 @@ func (e *engine) replay(j *running) {
 	if r.next%aheadReads == 0 {
 		j.expect = j.expect[:0]
 		for _, read := range r.reads[r.next:min(len(r.reads), r.next+aheadReads)] {
+			if read.op == live.Costs {
+				continue
+			}
 			j.expect = append(j.expect, fleet.Access{Node: int(read.node), Block: read.block})
 		}
 		e.fleet.Expect(j.expect)
 	}
-	read := &r.reads[r.next]
-	if e.fleet.Alive(int(read.node)) {
-		e.read(j.index, int(read.node), &workload.Read{Block: read.block, Bytes: read.bytes, Write: read.write})
+	switch read := &r.reads[r.next]; {
+	case read.op == live.Costs:
+		e.fleet.SetCosts(int(read.node), float64(read.bytes)/1e6, float64(read.block)/1e6)
+	case e.fleet.Alive(int(read.node)):
+		e.read(j.index, int(read.node), &workload.Read{Block: read.block, Bytes: read.bytes, Write: read.op == live.Write})
 	}
 	if r.next++; r.next == len(r.reads) {
 		j.left = 0

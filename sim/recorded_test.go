@@ -58,6 +58,11 @@ func record(t *testing.T, s *scenario.Scenario) string {
 		}
 		nodes = append(nodes, n)
 	}
+	for _, n := range nodes { // what agents measure; these are the costs of the scenario
+		if err := w.Append(live.Record{Op: live.Costs, Node: n, Bytes: 100_000, Size: 300_000}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	step := time.Duration(1e9 / job.Rate())
 	for round, left := 0, true; left; round++ {
 		left = false

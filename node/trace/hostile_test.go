@@ -65,7 +65,7 @@ func TestForged(t *testing.T) {
 		{"negative time", slices.Concat(names, []byte{0, 1}, block, []byte{0}), frameHeader{records: 1}, 0, "before the trace began"},
 		{"latency too large", slices.Concat(names, []byte{0, 2}, block, binary.AppendUvarint(nil, 1<<32)), frameHeader{records: 1}, 0, "too large"},
 		{"varint too long", slices.Concat(names, []byte{0}, bytes.Repeat([]byte{0xff}, 11), block), frameHeader{records: 1}, 0, "too large"},
-		{"node without name", slices.Concat(names, []byte{tagNode, 2, 1}, block, []byte{0}), frameHeader{records: 1}, 0, "node 1 or dataset 0 has no name"},
+		{"node without name", slices.Concat(names, []byte{tagNode, 2, 1}, block, []byte{0}), frameHeader{records: 1}, 0, "node 1 has no name"},
 	}
 	for _, tt := range tests {
 		got, err := read(framed(t, tt.entries, tt.header))

@@ -24,7 +24,7 @@ const (
 )
 
 // The tag is the first byte of an entry. Its lowest two bits are the tier of a record; there
-// is no fourth tier, and 3 says that the entry is a name.
+// is no fourth tier, and 3 says that the entry is a name, or what reads cost.
 const (
 	tagTier    = 3
 	tagWrite   = 1 << 2
@@ -36,6 +36,7 @@ const (
 
 	tagNameOfNode    = 3
 	tagNameOfDataset = 3 | 1<<2
+	tagCosts         = 3 | 1<<3 // a record of Costs: time, node, size, bytes
 )
 
 // appendHeader appends the binary form of h to b.

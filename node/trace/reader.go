@@ -21,15 +21,16 @@ type Reader struct {
 	nodes    []string
 	datasets []string
 
-	offset int64  // where src stands
-	frame  int64  // where the frame that is being read begins
-	number int64  // how many records have been read
-	packed []byte // room for the packed bytes of a frame
-	raw    []byte // entries of the frame
-	at     int    // how many bytes of raw have been read
-	left   int    // how many records are still to come in raw
-	before Record // the record before, in the frame
-	err    error  // why there is nothing more to read
+	offset  int64  // where src stands
+	frame   int64  // where the frame that is being read begins
+	number  int64  // how many records have been read
+	packed  []byte // room for the packed bytes of a frame
+	raw     []byte // entries of the frame
+	at      int    // how many bytes of raw have been read
+	left    int    // how many records are still to come in raw
+	current Record // the one read last
+	before  Record // the record before, in the frame
+	err     error  // why there is nothing more to read
 }
 
 // NewReader returns a Reader of the trace that begins at the next byte of src, whose header it
@@ -83,7 +84,7 @@ func (r *Reader) Next(rec *Record) error {
 		if err != nil {
 			r.err = r.located(r.frame, err)
 		} else if isRecord {
-			*rec = r.before
+			*rec = r.current
 			r.number++
 			return nil
 		}
@@ -142,15 +143,20 @@ func (r *Reader) unpack(f frameHeader) error {
 	return nil
 }
 
-// entry reads one entry, and reports whether it is a record, which is then in r.before.
+// entry reads one entry, and reports whether it is a record, which is then in r.current.
 func (r *Reader) entry() (isRecord bool, err error) {
 	tag := r.raw[r.at]
 	c := cursor{b: r.raw[r.at+1:]}
-	if tag&tagTier == tagTier {
+	switch {
+	case tag == tagCosts:
+		isRecord = true
+		err = r.costs(&c)
+	case tag&tagTier == tagTier:
 		err = r.name(tag, &c)
-	} else {
+	default:
 		isRecord = true
 		err = r.record(tag, &c)
+		r.current = r.before
 	}
 	if err == nil && c.bad {
 		err = fmt.Errorf("%w: an entry is cut off, or a number in it too large", ErrDamaged)
@@ -161,10 +167,9 @@ func (r *Reader) entry() (isRecord bool, err error) {
 
 // record reads a record of this tag into r.before.
 func (r *Reader) record(tag byte, c *cursor) error {
-	if r.left == 0 {
-		return fmt.Errorf("%w: the frame has more records than it says", ErrDamaged)
+	if err := r.count(); err != nil {
+		return err
 	}
-	r.left--
 	rec := &r.before
 	rec.Tier = shoal.Tier(tag & tagTier)
 	rec.Op = Op(tag & tagWrite / tagWrite)
@@ -187,13 +192,46 @@ func (r *Reader) record(tag byte, c *cursor) error {
 		rec.Bytes = uint32(c.uvarint(math.MaxUint32))
 	}
 	rec.Latency = uint32(c.uvarint(math.MaxUint32))
-	switch {
-	case c.bad:
+	if c.bad {
 		return nil // entry says so
+	}
+	return r.check(rec)
+}
+
+// costs reads a record of Costs. Those behind it differ from the one before it.
+func (r *Reader) costs(c *cursor) error {
+	if err := r.count(); err != nil {
+		return err
+	}
+	r.before.Time += unzigzag(c.uvarint(math.MaxUint64))
+	r.current = Record{Time: r.before.Time, Op: Costs}
+	for _, v := range []*uint32{&r.current.Node, &r.current.Size, &r.current.Bytes} {
+		*v = uint32(c.uvarint(math.MaxUint32))
+	}
+	if c.bad {
+		return nil // entry says so
+	}
+	return r.check(&r.current)
+}
+
+// count counts a record of the frame.
+func (r *Reader) count() error {
+	if r.left == 0 {
+		return fmt.Errorf("%w: the frame has more records than it says", ErrDamaged)
+	}
+	r.left--
+	return nil
+}
+
+// check refuses a record that no Writer has written.
+func (r *Reader) check(rec *Record) error {
+	switch {
 	case rec.Time < 0:
 		return fmt.Errorf("%w: a record from before the trace began", ErrDamaged)
-	case int64(rec.Node) >= int64(len(r.nodes)) || int64(rec.Dataset) >= int64(len(r.datasets)):
-		return fmt.Errorf("%w: node %d or dataset %d has no name", ErrDamaged, rec.Node, rec.Dataset)
+	case int64(rec.Node) >= int64(len(r.nodes)):
+		return fmt.Errorf("%w: node %d has no name", ErrDamaged, rec.Node)
+	case rec.Op != Costs && int64(rec.Dataset) >= int64(len(r.datasets)):
+		return fmt.Errorf("%w: dataset %d has no name", ErrDamaged, rec.Dataset)
 	}
 	return nil
 }

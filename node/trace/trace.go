@@ -55,6 +55,10 @@ type Op uint8
 const (
 	Read Op = iota
 	Write
+	// Costs says what reads from peers cost the node from then on, where one from the UFS costs
+	// 1: Bytes from one of its zone, and Size from one of another, in millionths. It has neither
+	// block, dataset, job, tier nor latency.
+	Costs
 	ops // how many there are
 )
 
@@ -65,6 +69,8 @@ func (o Op) String() string {
 		return "read"
 	case Write:
 		return "write"
+	case Costs:
+		return "costs"
 	}
 	return fmt.Sprintf("op(%d)", uint8(o))
 }

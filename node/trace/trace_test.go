@@ -25,7 +25,7 @@ func some(n int, seed uint64) []Record {
 		r := Record{
 			Time: max(0, now-rng.Int64N(200)), Block: rng.Uint64(), Size: 4 << 20, Bytes: 4 << 20,
 			Node: rng.Uint32N(3), Job: 7, Dataset: rng.Uint32N(2), Latency: 100 + rng.Uint32N(1<<rng.IntN(32)),
-			Op: Op(rng.IntN(int(ops))), Tier: shoal.Tier(rng.IntN(int(shoal.Tiers))),
+			Op: Op(rng.IntN(2)), Tier: shoal.Tier(rng.IntN(int(shoal.Tiers))),
 		}
 		switch rng.IntN(10) {
 		case 0:
@@ -209,6 +209,7 @@ func TestGolden(t *testing.T) {
 	for _, r := range []Record{
 		{Time: 5, Block: 0x0102030405060708, Size: 300, Bytes: 300, Latency: 200},
 		{Time: 4, Block: 1, Node: 2, Job: 3, Dataset: 1, Size: 301, Bytes: 9, Latency: 1, Op: Write, Tier: shoal.TierUFS},
+		{Time: 6, Op: Costs, Node: 1, Size: 500_000, Bytes: 300_000},
 	} {
 		if err := w.Append(r); err != nil {
 			t.Fatal(err)
@@ -216,9 +217,26 @@ func TestGolden(t *testing.T) {
 	}
 	const entries = "030161" + "030162" + "030163" + "07052f64617461" + "07052f6d6f7265" +
 		"40" + "0a" + "0807060504030201" + "ac02" + "c801" +
-		"fe" + "01" + "02" + "03" + "01" + "0100000000000000" + "ad02" + "09" + "01"
+		"fe" + "01" + "02" + "03" + "01" + "0100000000000000" + "ad02" + "09" + "01" +
+		"0b" + "04" + "01" + "a0c21e" + "e0a712"
 	if got := hex.EncodeToString(w.raw); got != entries {
 		t.Errorf("entries = %s,\nwant %s", got, entries)
+	}
+}
+
+// TestCostsBetween reads records of costs among others, in frames of any length.
+func TestCostsBetween(t *testing.T) {
+	var want []Record
+	for i, r := range some(50, 5) {
+		want = append(want, r)
+		if i%3 == 0 {
+			want = append(want, Record{Time: r.Time + 7, Op: Costs, Node: uint32(i % 3), Size: uint32(i), Bytes: 500_000})
+		}
+	}
+	for _, frameOf := range []int{1, 2, 7, 100} {
+		if got, err := read(written(t, want, frameOf)); !errors.Is(err, io.EOF) || !slices.Equal(got, want) {
+			t.Errorf("frames of %d: %d records, %v, want the %d that were written", frameOf, len(got), err, len(want))
+		}
 	}
 }
 

@@ -115,7 +115,7 @@ func (w *Writer) check(r *Record) error {
 		return fmt.Errorf("trace record at %d us: before the trace began", r.Time)
 	case r.Op >= ops || r.Tier >= shoal.Tiers:
 		return fmt.Errorf("trace record at %d us: no operation %d, or no tier %d", r.Time, uint8(r.Op), uint8(r.Tier))
-	case r.Node >= uint32(len(w.nodes.all)) || r.Dataset >= uint32(len(w.datasets.all)):
+	case r.Node >= uint32(len(w.nodes.all)) || r.Op != Costs && r.Dataset >= uint32(len(w.datasets.all)):
 		return fmt.Errorf("trace record at %d us: node %d or dataset %d has no name", r.Time, r.Node, r.Dataset)
 	}
 	return nil
@@ -124,6 +124,10 @@ func (w *Writer) check(r *Record) error {
 // encode adds r to the frame that is being filled.
 func (w *Writer) encode(r *Record) {
 	before := &w.before
+	if r.Op == Costs {
+		w.encodeCosts(r)
+		return
+	}
 	b := append(w.raw, 0)
 	tag, at := byte(r.Tier), len(b)-1
 	b = binary.AppendUvarint(b, zigzag(r.Time-before.Time))
@@ -154,6 +158,17 @@ func (w *Writer) encode(r *Record) {
 	b = binary.AppendUvarint(b, uint64(r.Latency))
 	b[at] = tag
 	w.raw, w.before = b, *r
+	w.records++
+}
+
+// encodeCosts is encode of Costs. The records behind it differ from the one before it.
+func (w *Writer) encodeCosts(r *Record) {
+	b := append(w.raw, tagCosts)
+	b = binary.AppendUvarint(b, zigzag(r.Time-w.before.Time))
+	for _, v := range []uint32{r.Node, r.Size, r.Bytes} {
+		b = binary.AppendUvarint(b, uint64(v))
+	}
+	w.raw, w.before.Time = b, r.Time
 	w.records++
 }
 

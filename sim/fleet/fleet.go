@@ -192,6 +192,10 @@ func (f *Fleet) Advance(now time.Duration) {
 	f.deliver()
 }
 
+// SetCosts sets what reads from peers cost a node where one from the UFS costs 1, as it has
+// measured it: from one of its zone, and of another.
+func (f *Fleet) SetCosts(node int, peer, zone float64) { f.nodes[node].policy.SetCosts(peer, zone) }
+
 // Zone returns the number of a node's zone.
 func (f *Fleet) Zone(node int) int { return f.nodes[node].zone }
 

@@ -83,7 +83,7 @@ func spoolTo(spool io.Writer, src Source) (n int64, srcErr, err error) {
 		}
 		for i := range batch {
 			r := &batch[i]
-			if r.Size == 0 {
+			if r.Size == 0 || r.Op == live.Costs {
 				continue
 			}
 			seconds := (start + r.Time) / second
@@ -140,7 +140,10 @@ func Convert(dst io.Writer, src Source) (n int64, err error) {
 			return err
 		}
 		for _, r := range batch {
-			r.Node, r.Dataset = c.nodes[r.Node], c.datasets[r.Dataset]
+			r.Node = c.nodes[r.Node]
+			if r.Op != live.Costs {
+				r.Dataset = c.datasets[r.Dataset]
+			}
 			if err := c.w.Append(r); err != nil {
 				return fmt.Errorf("record %d: %w", n, err)
 			}

@@ -244,11 +244,14 @@ func (m *merged) read(s *stream) error {
 	s.nodes = renumber(s.nodes, about.Nodes, &m.nodes, &m.about.Nodes)
 	s.datasets = renumber(s.datasets, about.Datasets, &m.datasets, &m.about.Datasets)
 	for _, r := range batch[:n] {
-		if s.thin && !live.Sampled(r.Block, m.about.Share) {
-			continue
-		}
 		r.Time += s.later
-		r.Node, r.Dataset = s.nodes[r.Node], s.datasets[r.Dataset]
+		r.Node = s.nodes[r.Node]
+		if r.Op != live.Costs {
+			if s.thin && !live.Sampled(r.Block, m.about.Share) {
+				continue
+			}
+			r.Dataset = s.datasets[r.Dataset]
+		}
 		s.records = append(s.records, r)
 	}
 	return nil

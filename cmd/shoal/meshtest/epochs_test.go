@@ -118,7 +118,7 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 	for _, n := range l.nodes {
 		n.stop(t)
 	}
-	l.simulate(t, c, number, int64(c.share*float64(total(objects))), max(0.02, cost))
+	l.simulate(t, c, number, int64(c.share*float64(total(objects))))
 	return row.String()
 }
 

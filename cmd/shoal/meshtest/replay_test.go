@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/shoal-mesh/shoal"
+	live "github.com/shoal-mesh/shoal/node/trace"
 	"github.com/shoal-mesh/shoal/sim"
 	"github.com/shoal-mesh/shoal/sim/scenario"
 	"github.com/shoal-mesh/shoal/sim/trace"
@@ -104,10 +105,9 @@ func TestSimulated(t *testing.T) {
 
 // simulate replays what the agents have recorded of a case with the simulator, which must serve
 // the same shares of the reads from each tier, within two percentage points. room is how many
-// bytes of files each cache has room for, cost what a read from a peer was measured to cost at
-// last. Of LRU with classes the shares are printed only: there the cost decides whether a last
-// replica goes before a surplus one, and it changes from 0.1 to 0.5 while these agents run.
-func (l *lab) simulate(t *testing.T, c epochCase, number int, room int64, cost float64) {
+// bytes of files each cache has room for. Of LRU with classes the shares are printed only: there
+// small differences of time decide whether a last replica goes before a surplus one.
+func (l *lab) simulate(t *testing.T, c epochCase, number int, room int64) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "fleet.trace")
 	f, err := os.Create(name)
@@ -128,10 +128,9 @@ fleet:
   cache: %d
   spare: 0.025 # what agents keep free: blockstore.Config.High and Low
   directory: 250ms
-  costs: {peer: %v, zone: %v}
 datasets: [{name: train, files: 1, file: 1B, policy: %s, replicas: {classes: %v}}]
 jobs: [{name: replay, kind: trace, dataset: train, trace: %q, format: shoal}]
-`, c.String(), room, cost, cost, c.policy, c.classes, name))
+`, c.String(), room, c.policy, c.classes, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,9 +160,11 @@ func readShares(t *testing.T, name string) (shares [shoal.Tiers]float64, records
 	for {
 		n, err := s.Next(batch)
 		for _, r := range batch[:n] {
-			shares[r.Tier]++
+			if r.Op != live.Costs {
+				shares[r.Tier]++
+				records++
+			}
 		}
-		records += n
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -185,9 +186,12 @@ func tiers(t *testing.T, s trace.Source) (bytes map[string]int64, records int) {
 	for {
 		n, err := s.Next(batch)
 		for _, r := range batch[:n] {
+			if r.Op == live.Costs {
+				continue
+			}
+			records++
 			bytes[s.About().Nodes[r.Node]+" "+r.Tier.String()] += int64(r.Bytes)
 		}
-		records += n
 		if errors.Is(err, io.EOF) {
 			return bytes, records
 		}
