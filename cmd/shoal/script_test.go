@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
+			var free []net.Listener // all are taken before any is given back, so that they differ
 			for _, name := range []string{"PORT1", "PORT2", "PORT3", "BUSY"} {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				if err != nil {
@@ -50,8 +51,11 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, port)
 				if name == "BUSY" {
 					env.Defer(func() { _ = l.Close() }) // at the end of the script
-					continue
+				} else {
+					free = append(free, l)
 				}
+			}
+			for _, l := range free {
 				if err := l.Close(); err != nil {
 					return err
 				}
