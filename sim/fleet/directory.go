@@ -161,11 +161,18 @@ const (
 	resigned              // node would drop it
 )
 
-// tell has an item come to where it matters, at once if news takes no time.
+// tell has an item come to where it matters, at once if news takes no time. Of a block of which
+// a change is on its way nothing more need be sent: holders are told what is so when it comes.
 func (f *Fleet) tell(i item) {
 	if f.cfg.News == 0 {
 		f.take(i)
 		return
+	}
+	if word, bit := &f.changing[i.block/64], uint64(1)<<(i.block%64); i.kind == changed {
+		if *word&bit != 0 {
+			return
+		}
+		*word |= bit
 	}
 	i.due = f.now + 2*f.cfg.News
 	if n := &f.news; n.first > 1024 && n.first*2 > len(n.items) {
@@ -186,6 +193,7 @@ func (f *Fleet) deliver() {
 
 func (f *Fleet) take(i item) {
 	if i.kind == changed {
+		f.changing[i.block/64] &^= 1 << (i.block % 64)
 		f.sync(i.block)
 		return
 	}

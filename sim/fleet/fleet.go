@@ -129,15 +129,16 @@ type Fleet struct {
 	nodes []*node
 	zones []string
 
-	holders []replicas.Holders // by block; nodes are numbered from 1 in there
-	more    replicas.More
-	hints   replicas.Hints
-	news    news
-	hope    hope
-	stats   Stats
-	age     ages
-	blocks  int64 // that any node is said to hold
-	copies  int64
+	holders  []replicas.Holders // by block; nodes are numbered from 1 in there
+	more     replicas.More
+	hints    replicas.Hints
+	news     news
+	changing []uint64 // by block, a bit: a change of its holders is on its way
+	hope     hope
+	stats    Stats
+	age      ages
+	blocks   int64 // that any node is said to hold
+	copies   int64
 
 	expected uint32 // of no use: what Expect looked at must go somewhere
 
@@ -154,7 +155,7 @@ func New(cfg Config) (*Fleet, error) {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
 	f := &Fleet{
-		cfg: cfg, holders: make([]replicas.Holders, cfg.Blocks), more: make(replicas.More), rng: rand.NewPCG(cfg.Seed, 0),
+		cfg: cfg, holders: make([]replicas.Holders, cfg.Blocks), more: make(replicas.More), changing: make([]uint64, cfg.Blocks/64+1), rng: rand.NewPCG(cfg.Seed, 0),
 	}
 	for i := range cfg.Zones {
 		f.zones = append(f.zones, fmt.Sprintf("zone-%d", i))
