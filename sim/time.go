@@ -70,6 +70,10 @@ const (
 	recentPlaces = 256
 )
 
+// tolerance is by how much of a link's bandwidth rates may be off (flow.Config): half as much work
+// as the default of one per cent where a thousand nodes pass on to one another what they have.
+const tolerance = 0.02
+
 // newTimed returns a run that has not begun.
 func newTimed(e *engine) (*timed, error) {
 	t := &timed{
@@ -81,7 +85,7 @@ func newTimed(e *engine) (*timed, error) {
 	t.links = linksOf(&e.scenario.Fleet)
 	t.clock = newTiming(e.jobs, &t.links)
 	var err error
-	if t.net, err = flow.New(t.links.capacities, flow.Config{}); err != nil {
+	if t.net, err = flow.New(t.links.capacities, flow.Config{Tolerance: tolerance}); err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
 	e.tally.clock = t.clock
