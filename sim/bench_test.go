@@ -42,3 +42,16 @@ func benchReads(b *testing.B, state int, k float64, policy string) {
 	}
 	b.ReportMetric(float64(reads)/took.Seconds(), "reads/s")
 }
+
+// BenchmarkSampledFleet simulates two epochs of a thousand nodes with room for a million blocks each,
+// which hold the dataset just so, by a hundredth of the blocks (policy.md §4.1: less than a
+// minute).
+func BenchmarkSampledFleet(b *testing.B) {
+	for b.Loop() {
+		s := lab(1000, 1_000_000, scenario.Dataset{Files: 1_000_000_000, Replicas: aware},
+			scenario.Job{Kind: scenario.Epochs, Epochs: 2, WarmupEpochs: 1, Shared: true})
+		s.Sample, s.Jobs[0].Rate = 0.01, 1000
+		r := simulate(b, s)
+		b.ReportMetric(float64(r.Total.Reads), "reads")
+	}
+}
