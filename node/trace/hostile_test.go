@@ -134,8 +134,9 @@ func FuzzShoal(f *testing.F) {
 func FuzzEntries(f *testing.F) {
 	f.Add([]byte{tagNameOfNode, 1, 'n', tagNameOfDataset, 1, 'd', 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{tagNameOfNode, 1, 'n', tagNameOfDataset, 1, 'd', 0xfc, 2, 0, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 5, 0xff, 0xff, 3})
+	f.Add([]byte{tagNameOfNode, 1, 'n', tagCosts, 2, 0, 10, 5})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		checkRead(t, &Reader{src: bytes.NewReader(nil), raw: b, left: (len(b) + 11) / 12})
+		checkRead(t, &Reader{src: bytes.NewReader(nil), raw: b, left: (len(b) + 4) / 5})
 	})
 }
 
@@ -144,7 +145,8 @@ func checkRead(t *testing.T, r *Reader) {
 	var rec Record
 	err := r.Next(&rec)
 	for ; err == nil; err = r.Next(&rec) {
-		if int(rec.Node) >= len(r.Nodes()) || int(rec.Dataset) >= len(r.Datasets()) || rec.Time < 0 || rec.Op >= ops {
+		dataset := rec.Op == Costs || int(rec.Dataset) < len(r.Datasets())
+		if int(rec.Node) >= len(r.Nodes()) || !dataset || rec.Time < 0 || rec.Op >= ops {
 			t.Fatalf("Next read the impossible %+v", rec)
 		}
 	}
