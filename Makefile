@@ -39,9 +39,6 @@ demo: build ## Three agents on this machine, generated data, a report
 test: ## Every test that needs Go alone, the concurrent packages under the race detector
 	@$(call run_tests,-timeout $(TEST_TIMEOUT))
 
-# The block store's histories are ten times as long here; make test runs its code under the race
-# detector.
-test-all: CONCURRENT := gossip|node|replicas|fuse
 test-all: root build $(VERSITYGW) deploy-test ## The same, and with real servers and network namespaces (root)
 	@export SHOAL_TEST_ALL=1 SHOAL_TEST_S3_BIN=$(VERSITYGW); \
 	$(call run_tests,-count=1 -timeout $(TEST_ALL_TIMEOUT))
