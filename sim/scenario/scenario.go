@@ -154,6 +154,7 @@ type Dataset struct {
 	// Read is how much one read takes: of a block that nobody will keep only that is
 	// fetched. 1B to 4MiB, at most File. Default 0B: the whole block.
 	Read shoal.Bytes `yaml:"read"`
+	// Forward is not simulated yet: recommend passes it on to the config it prints.
 	// Policy, Quota, Replicas and Forward are as in an agent's config (docs/configuration.md),
 	// but for Quota, which is a block or more, of what is sampled.
 	Policy   string      `yaml:"policy"`
