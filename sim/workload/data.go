@@ -23,7 +23,6 @@ type Data struct {
 // A Set is the blocks of one dataset.
 type Set struct {
 	Name  string
-	index int
 	first uint32 // its first block
 	files uint32
 	// perFile is how many blocks a file has. Of more than one all are whole but the last.
@@ -50,7 +49,7 @@ func NewData(s *scenario.Scenario, recorded map[string][]uint32) (*Data, error) 
 		if sizes := recorded[set.Name]; sizes != nil {
 			set = Set{Name: set.Name, files: uint32(len(sizes)), perFile: 1, perBlock: 1, fileReads: 1, sizes: sizes}
 		}
-		set.index, set.versions = i, 1
+		set.versions = 1
 		for _, j := range s.Jobs {
 			if j.Dataset == set.Name && j.Versions > 1 {
 				set.versions = max(set.versions, uint32(j.Versions))
