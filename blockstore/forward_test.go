@@ -122,7 +122,7 @@ func (c *leavingStore) wentFirst(t *testing.T, key shoal.Key) {
 // TestForward follows a last replica: it is there, and can be read by peers, until its home says
 // that another node holds the block.
 func TestForward(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		c := newLeavingStore(t, wantAll)
 		key := c.fill(t, 1)[0]
 		c.agree(key)
@@ -265,7 +265,7 @@ func TestForwardHurry(t *testing.T) {
 
 // TestForwardLate checks that a block which waits for too long to be handed over goes.
 func TestForwardLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		c := newLeavingStore(t, wantAll)
 		key := c.fill(t, 0)[0]
 		c.agree(key)

@@ -5,7 +5,9 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"os"
+	"runtime"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +24,15 @@ func length(full, short int) int {
 		return full
 	}
 	return short
+}
+
+// inBubble runs a test with a store in a synctest bubble. Pebble pools what has channels of the
+// bubble, which may not be used outside: two collections empty a pool.
+func inBubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+	runtime.GC()
+	runtime.GC()
 }
 
 // testKey returns the key of block number i, each of a file of its own.

@@ -200,7 +200,7 @@ func TestCloseEndsLateRebuild(t *testing.T) {
 	const slabs = 60
 	cfg := pageStore(fastDir(t), slabs+4)
 	cfg.Disks = append(cfg.Disks, Disk{Path: fastDir(t), SizeBytes: cfg.Disks[0].SizeBytes})
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		s := openTest(t, cfg)
 		for i := range uint32(slabs * pageSlots) {
 			put(t, s, pageKey(i), randomBytes(uint64(i), 1000))
