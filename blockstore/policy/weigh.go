@@ -9,24 +9,60 @@ import (
 // Victim returns the slot with the lowest weight and leaves it in place: the owner calls
 // Remove once it has given the block up. ok is false when there is none. Of equal weights the
 // worse class goes first, then the lower group.
-func (w *Weighted) Victim() (slot uint32, ok bool) {
-	q, _ := w.coldest(w.live)
-	if q == nil {
-		return 0, false
-	}
-	return w.next(q).head, true
-}
+func (w *Weighted) Victim() (slot uint32, ok bool) { return w.victimOf(w.live) }
 
 // VictimOf is Victim among the slots of one group.
 func (w *Weighted) VictimOf(number Group) (slot uint32, ok bool) {
 	if int(number) >= len(w.groups) || w.groups[number] == nil {
 		return 0, false
 	}
-	q, _ := w.coldest(w.groups[number].alive(new([shoal.Classes]*queue)))
-	if q == nil {
+	return w.victimOf(w.groups[number].alive(new([shoal.Classes]*queue)))
+}
+
+// victimOf is Victim among some queues. Of one alone it need not be known what its slots weigh.
+func (w *Weighted) victimOf(queues []*queue) (slot uint32, ok bool) {
+	switch len(queues) {
+	case 0:
 		return 0, false
+	case 1:
+		l := w.next(queues[0])
+		w.settle(l)
+		return l.head, true
 	}
+	q, _ := w.coldest(queues)
 	return w.next(q).head, true
+}
+
+// Upcoming appends to dst up to n slots that Victim is likely to return next, soonest first, and
+// changes nothing: who is to give up many looks at all of them at once, so that the processor waits
+// for the memory of many at a time.
+func (w *Weighted) Upcoming(dst []uint32, n int) []uint32 {
+	var from *list
+	for _, q := range w.live {
+		if l := w.next(q); from == nil || l.value < from.value { // as far as it is known
+			from = l
+		}
+	}
+	if from == nil {
+		return dst
+	}
+	uniform := w.queueAt(from.queue).group.base() == BaseUniform
+	slot := from.oldest
+	switch {
+	case uniform:
+		slot = from.newest
+	case from.hand != noSlot:
+		slot = from.hand
+	}
+	for ; slot != noSlot && n > 0; n-- {
+		dst = append(dst, slot)
+		if e := w.store.at(slot); uniform {
+			slot = e.older
+		} else {
+			slot = e.newer
+		}
+	}
+	return dst
 }
 
 // Admit returns the weight a new replica would have, and whether it is worth giving up what

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -224,6 +225,39 @@ func TestWeightedAllocs(t *testing.T) {
 		}
 		if got := testing.AllocsPerRun(20_000, step); got > 0 {
 			t.Errorf("%v: allocations per step = %v, want 0", base, got)
+		}
+	}
+}
+
+// TestUpcoming compares what is said to go next with what goes, of one group of which two slots
+// were read again. Where the hand of sieve begins anew is not foretold.
+func TestUpcoming(t *testing.T) {
+	for _, base := range []Base{BaseUniform, BaseLRU, BaseSieve, BaseLFU} {
+		w, _ := NewWeighted(Config{})
+		w.SetRules(0, Rules{Base: base})
+		if got := w.Upcoming(nil, 10); len(got) != 0 {
+			t.Errorf("%v: Upcoming of none = %v, want none", base, got)
+		}
+		for s := range uint32(20) {
+			w.Insert(s, Item{SizeBytes: 4096})
+		}
+		w.Advance(1)
+		w.Touch(0, 0)
+		w.Touch(1, 1)
+		for range 5 { // so that the hand of sieve is not where it was
+			v, _ := w.Victim()
+			w.Remove(v)
+		}
+		for _, n := range []int{3, 30} {
+			got := w.Upcoming(nil, n)
+			var want []uint32
+			for v, ok := w.Victim(); ok && len(want) < len(got); v, ok = w.Victim() {
+				want = append(want, v)
+				w.Remove(v)
+			}
+			if len(got) < min(n, 10) || !slices.Equal(got, want) {
+				t.Errorf("%v: Upcoming(%d) = %v, want %v and 10 at least, if so many are asked for", base, n, got, want)
+			}
 		}
 	}
 }

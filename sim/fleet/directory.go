@@ -187,13 +187,15 @@ func (f *Fleet) deliver() {
 	for n := &f.news; n.first < len(n.items) && n.items[n.first].due <= f.now; {
 		i := n.items[n.first]
 		n.first++
+		if i.kind == changed {
+			f.changing[i.block/64] &^= 1 << (i.block % 64)
+		}
 		f.take(i)
 	}
 }
 
 func (f *Fleet) take(i item) {
 	if i.kind == changed {
-		f.changing[i.block/64] &^= 1 << (i.block % 64)
 		f.sync(i.block)
 		return
 	}

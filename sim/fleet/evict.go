@@ -64,6 +64,7 @@ func (f *Fleet) giveUp(n *node, slot uint32, ok bool) bool {
 	if !ok {
 		return false
 	}
+	n.gone++
 	c := n.table.get(n.blocks[slot])
 	b := f.cfg.Of(n.blocks[slot])
 	if f.rules(b.Group).MustAsk(c.mark().keeper()) {

@@ -140,7 +140,9 @@ type Fleet struct {
 	blocks   int64 // that any node is said to hold
 	copies   int64
 
-	expected uint32 // of no use: what Expect looked at must go somewhere
+	going    []Access // blocks that Expect looks at, reused
+	slots    []uint32 // likewise
+	expected uint32   // of no use: what Expect looked at must go somewhere
 
 	rng        *rand.PCG
 	room       []uint16 // of holders, reused

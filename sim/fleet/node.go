@@ -24,6 +24,7 @@ type node struct {
 	groups []int64  // the same by group
 	asks   []uint32 // blocks whose homes have been asked, in order; some have been answered
 	asked  int64    // of used: bytes of blocks that go as soon as their homes agree
+	gone   int      // blocks given up, or asked for, since Expect
 
 	askedOf  []int64 // the same by group
 	load     replicas.Load
@@ -90,6 +91,14 @@ func (n *node) clear(f *Fleet) (err error) {
 	n.groups, n.askedOf = make([]int64, len(f.cfg.Groups)), make([]int64, len(f.cfg.Groups))
 	n.used, n.asked, n.told, n.placed, n.asks = 0, 0, -time.Hour, 0, n.asks[:0]
 	return nil
+}
+
+// look looks at what is known of a block that may be there: see Fleet.Expect.
+func (n *node) look(block uint32) uint32 {
+	if c := n.table.get(block); c != nil {
+		return uint32(n.policy.Idle(c.slot()))
+	}
+	return 0
 }
 
 // insert adds a block that is not there. Its home has said nothing of it yet.

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"slices"
+
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore/policy"
 	"github.com/shoal-mesh/shoal/replicas"
@@ -32,12 +34,28 @@ func (f *Fleet) Read(node int, block, bytes uint32) Served {
 // Hit reads a block that is in a node's own cache, and reports whether it is.
 func (f *Fleet) Hit(node int, block uint32) bool {
 	n := f.nodes[node]
-	c := n.table.get(block)
-	if c != nil && f.cfg.Baseline == NoBaseline {
-		n.policy.Advance(f.tick)
-		n.policy.Touch(c.slot(), hash(block))
+	if !f.holds(n, block) {
+		return false
 	}
-	return c != nil
+	if f.cfg.Baseline == NoBaseline {
+		n.policy.Advance(f.tick)
+		n.policy.Touch(n.table.get(block).slot(), hash(block))
+	}
+	return true
+}
+
+// holds reports whether a block is in the cache of n, which is alive: then the directory says so,
+// whose entry each read looks at anyway.
+func (f *Fleet) holds(n *node, block uint32) bool {
+	h := &f.holders[block]
+	switch h.First() {
+	case n.number:
+		return true
+	case 0:
+		return false
+	}
+	f.room = h.All(block, f.more, f.room[:0])
+	return slices.Contains(f.room, n.number)
 }
 
 // Write has a node write a block, through its cache to the UFS: a block that is worth it stays
@@ -192,29 +210,53 @@ type Access struct {
 }
 
 // Expect looks at what Reads to come will look at, and changes nothing: the processor waits for
-// the memory of many at once here, where each Read by itself waits several times.
+// the memory of many at once here, where each Read by itself waits several times. What a node's
+// table has is looked at where the directory names the node first, and where it takes blocks in.
 func (f *Fleet) Expect(reads []Access) {
 	sum := uint32(0)
 	for _, r := range reads {
-		t := &f.nodes[r.Node].table
-		sum += t.cells[t.home(r.Block)].block + uint32(f.holders[r.Block].First())
+		sum += uint32(f.holders[r.Block].First())
 	}
+	for _, r := range reads {
+		if first := f.holders[r.Block].First(); first != 0 {
+			sum += f.nodes[first-1].table.look(r.Block)
+		}
+		if n := f.nodes[r.Node]; n.gone > 0 {
+			sum += n.table.look(r.Block)
+		}
+	}
+	for _, r := range reads {
+		if first := f.holders[r.Block].First(); first != 0 {
+			sum += f.nodes[first-1].look(r.Block)
+		}
+		if n := f.nodes[r.Node]; n.gone > 0 {
+			sum += n.look(r.Block)
+		}
+	}
+	f.expected += sum + f.expectVictims(reads)
+}
+
+// expectVictims is Expect for the blocks that go for those that come: as many of each node as went
+// since the last time.
+func (f *Fleet) expectVictims(reads []Access) (seen uint32) {
+	f.going = f.going[:0]
 	for _, r := range reads {
 		n := f.nodes[r.Node]
-		if c := n.table.get(r.Block); c != nil {
-			sum += uint32(n.policy.Idle(c.slot()))
-		} else if first := f.holders[r.Block].First(); first != 0 {
-			t := &f.nodes[first-1].table
-			sum += t.cells[t.home(r.Block)].block
+		if n.gone == 0 {
+			continue
+		}
+		f.slots = n.policy.Upcoming(f.slots[:0], min(n.gone, len(reads)))
+		n.gone = 0
+		for _, slot := range f.slots {
+			f.going = append(f.going, Access{r.Node, slot})
 		}
 	}
-	for _, r := range reads {
-		if first := f.holders[r.Block].First(); first != 0 && int(first)-1 != r.Node {
-			n := f.nodes[first-1]
-			if c := n.table.get(r.Block); c != nil {
-				sum += uint32(n.policy.Idle(c.slot()))
-			}
-		}
+	for i := range f.going {
+		g := &f.going[i]
+		g.Block = f.nodes[g.Node].blocks[g.Block]
 	}
-	f.expected += sum
+	for _, g := range f.going {
+		seen += f.nodes[g.Node].table.look(g.Block) + uint32(f.holders[g.Block].First())
+	}
+	return seen
 }

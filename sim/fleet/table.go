@@ -47,6 +47,9 @@ func (t *table) get(block uint32) *cell {
 	}
 }
 
+// look looks at the cell where a block is looked for first: see Fleet.Expect.
+func (t *table) look(block uint32) uint32 { return t.cells[t.home(block)].block }
+
 // put adds a block that is not there.
 func (t *table) put(block, slot uint32, m mark) {
 	if t.n*5 >= len(t.cells)*4 {

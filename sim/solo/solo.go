@@ -4,8 +4,8 @@
 //
 // Fleets, jobs and times are for package sim.
 //
-// Memory: about 21 bytes for each block that was ever asked for, and 20 for each that is in the
-// cache.
+// Memory: 21 to 43 bytes for each block that was ever asked for, and for each that is in the cache
+// 24, or 20 where all count for one.
 package solo
 
 import (
@@ -39,7 +39,8 @@ type Cache struct {
 	rng    *rand.PCG // nil unless victims are random
 	policy *policy.Weighted
 	ids    table
-	slots  []slot
+	places []uint32 // in ids, by slot; nowhere when the slot is not in use
+	sizes  []uint32 // in bytes, by slot; none with Unit
 	free   []uint32 // slots not in use
 	used   int64
 	begun  bool
@@ -47,15 +48,12 @@ type Cache struct {
 	warmed bool  // what the warm-up counted is forgotten
 	stats  Stats
 
-	room     [256]uint32 // places of a batch
+	room     [128]uint32 // places of a batch
 	expected uint64      // of no use: what Replay looked at must go somewhere
 }
 
-// A slot is a block in the cache.
-type slot struct {
-	place uint32 // in ids
-	size  uint32
-}
+// nowhere is the place of a block that is not in the cache.
+const nowhere = ^uint32(0)
 
 // Stats counts what went through a cache.
 type Stats struct {
@@ -108,7 +106,7 @@ func (c *Cache) Replay(records []trace.Record) {
 	for len(records) > 0 {
 		batch := records[:min(len(records), len(c.room))]
 		records = records[len(batch):]
-		c.ids.reserve(len(batch), c.slots)
+		c.ids.reserve(len(batch), c.places)
 		c.look(batch)
 		for i := range batch {
 			if batch[i].Op == 0 {
@@ -130,8 +128,8 @@ func (c *Cache) look(batch []trace.Record) {
 	for i := range batch {
 		at := c.ids.find(batch[i].Block, c.room[i])
 		c.room[i] = at
-		if s := c.ids.cells[at].slot; s != 0 {
-			sum += uint64(c.policy.Idle(s - 1))
+		if n, ok := c.slotAt(at); ok {
+			sum += uint64(c.policy.Idle(n))
 		}
 	}
 	c.expected += sum
@@ -150,16 +148,15 @@ func (c *Cache) read(r *trace.Record, at uint32) {
 	c.stats.Requests++
 	c.stats.Bytes += int64(r.Bytes)
 	at = c.ids.find(r.Block, at)
-	cell := &c.ids.cells[at]
-	if cell.slot != 0 {
+	if n, ok := c.slotAt(at); ok {
 		c.stats.Hits++
 		c.stats.HitBytes += int64(r.Bytes)
 		if !c.fifo && c.rng == nil {
-			c.policy.Touch(cell.slot-1, r.Block)
+			c.policy.Touch(n, r.Block)
 		}
 		return
 	}
-	if !cell.used {
+	if !c.ids.cells[at].used {
 		c.ids.take(at, r.Block)
 		c.stats.DistinctBytes += int64(r.Size)
 	}
@@ -167,11 +164,18 @@ func (c *Cache) read(r *trace.Record, at uint32) {
 	c.insert(at, r.Size)
 }
 
+// slotAt returns the slot of the block at a place, if it is in the cache. A cell is not told when
+// its block goes, as cells of blocks that go are far away in memory: the slot knows whose it is.
+func (c *Cache) slotAt(at uint32) (n uint32, ok bool) {
+	n = c.ids.cells[at].slot
+	return n, int(n) < len(c.places) && c.places[n] == at
+}
+
 // insert puts the block at a place into the cache, if it is worth it.
 func (c *Cache) insert(at uint32, size uint32) {
 	bytes := int64(size)
 	if c.cfg.Unit {
-		bytes, size = 1, 1
+		bytes = 1
 	}
 	item := policy.Item{SizeBytes: bytes}
 	if c.used+bytes > c.cfg.Capacity {
@@ -187,37 +191,48 @@ func (c *Cache) insert(at uint32, size uint32) {
 	for c.used+bytes > c.cfg.Capacity {
 		c.evict()
 	}
-	n := uint32(len(c.slots))
-	if last := len(c.free) - 1; last >= 0 {
-		n = c.free[last]
-		c.free = c.free[:last]
-		c.slots[n] = slot{at, size}
-	} else {
-		c.slots = append(c.slots, slot{at, size})
+	n := c.vacant()
+	c.places[n] = at
+	if !c.cfg.Unit {
+		c.sizes[n] = size
 	}
-	c.ids.cells[at].slot = n + 1
+	c.ids.cells[at].slot = n
 	c.used += bytes
 	c.policy.Insert(n, item)
 }
 
-// evict gives up the next victim, and looks at the one after it, which will be wanted soon.
+// vacant returns a slot that is not in use.
+func (c *Cache) vacant() uint32 {
+	if last := len(c.free) - 1; last >= 0 {
+		n := c.free[last]
+		c.free = c.free[:last]
+		return n
+	}
+	c.places = append(c.places, nowhere)
+	if !c.cfg.Unit {
+		c.sizes = append(c.sizes, 0)
+	}
+	return uint32(len(c.places) - 1)
+}
+
+// evict gives up the next victim.
 func (c *Cache) evict() {
 	n, ok := c.policy.Victim()
 	if c.rng != nil {
 		for ok {
-			n = uint32(c.rng.Uint64() >> 32 * uint64(len(c.slots)) >> 32)
-			if c.ids.cells[c.slots[n].place].slot == n+1 {
+			n = uint32(c.rng.Uint64() >> 32 * uint64(len(c.places)) >> 32)
+			if c.places[n] != nowhere {
 				break
 			}
 		}
 	}
-	gone := c.slots[n]
 	c.policy.Remove(n)
-	c.ids.cells[gone.place].slot = 0
-	c.used -= int64(gone.size)
+	c.places[n] = nowhere
+	if c.cfg.Unit {
+		c.used--
+	} else {
+		c.used -= int64(c.sizes[n])
+	}
 	c.free = append(c.free, n)
 	c.stats.Evicted++
-	if next, ok := c.policy.Victim(); ok {
-		c.expected += c.ids.cells[c.slots[next].place].id
-	}
 }

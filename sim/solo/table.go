@@ -11,7 +11,7 @@ type table struct {
 // A cell is one place.
 type cell struct {
 	id   uint64
-	slot uint32 // + 1 of its block in the cache; 0 when it is not there
+	slot uint32 // that its block had last, see Cache.slotAt; nowhere before the first
 	used bool
 }
 
@@ -38,25 +38,27 @@ func (t *table) find(id uint64, at uint32) uint32 {
 
 // take gives an empty place to an id.
 func (t *table) take(at uint32, id uint64) {
-	t.cells[at] = cell{id: id, used: true}
+	t.cells[at] = cell{id: id, slot: nowhere, used: true}
 	t.n++
 }
 
-// reserve makes room for so many more ids, and tells the slots where theirs are then.
-func (t *table) reserve(more int, slots []slot) {
+// reserve makes room for so many more ids, and tells the slots where theirs are then: places has
+// where each was, or nowhere.
+func (t *table) reserve(more int, places []uint32) {
 	if (t.n+more)*4 <= len(t.cells)*3 {
 		return
 	}
 	old := t.cells
 	t.cells = make([]cell, 2*len(old))
 	for _, c := range old {
-		if !c.used {
-			continue
+		if c.used {
+			t.cells[t.find(c.id, t.home(c.id))] = c
 		}
-		at := t.find(c.id, t.home(c.id))
-		t.cells[at] = c
-		if c.slot != 0 {
-			slots[c.slot-1].place = at
+	}
+	for n, at := range places {
+		if at != nowhere {
+			id := old[at].id
+			places[n] = t.find(id, t.home(id))
 		}
 	}
 }
