@@ -29,12 +29,10 @@ func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) 
 		if answer.Kind == replicas.Fill || len(answer.Nodes) == 0 {
 			break
 		}
-		ft.from(sourcePeer)
 		failed, err := r.fromPeers(ctx, ft, answer)
 		if err == nil || ctx.Err() != nil || errors.Is(err, errBadBlock) {
 			return err
 		}
-		ft.from(sourceUnknown)
 		answer = r.where.Locate(ctx, []shoal.Key{ft.key}, append(failed, unreachable...), nil)[0]
 		r.admit(ctx, ft, answer)
 		for _, a := range failed {
@@ -46,7 +44,6 @@ func (r *Fetcher) bring(ctx context.Context, ft *fetch, answer replicas.Answer) 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	ft.from(sourceUFS)
 	err := r.fromUFS(ctx, ft, answer.Lease)
 	if !errors.Is(err, ufs.ErrUnavailable) {
 		return err
@@ -117,11 +114,10 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	watch := time.AfterFunc(limit, func() { stop(errStalled) })
-	watch.Stop() // until the request goes out
-	defer watch.Stop()
+	w := &watch{limit: limit, most: r.cfg.SlowFill, peer: r.pulses.peer(from), giveUp: func() { stop(errStalled) }}
+	defer w.end()
 
-	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, alive: func() { watch.Reset(limit) }}
+	s := &sink{fetch: ft, announced: answer.Sum, stats: &r.stats, watch: w}
 	err := r.peers.Fetch(ctx, from, ft.key, peer.Part{Length: ft.length, First: ft.next(), End: ft.end}, s)
 	if errors.Is(err, errBadBlock) {
 		r.stats.badBlocks.Add(1)
@@ -147,23 +143,6 @@ func (r *Fetcher) fromPeer(ctx context.Context, ft *fetch, from shoal.NodeID, an
 		return fmt.Errorf("fetch %v from %s: %w", ft.key, from, io.ErrUnexpectedEOF)
 	}
 	return nil
-}
-
-// patience returns how long a holder may bring nothing: twenty times what holders have
-// taken lately for their first chunk, within bounds. Giving up too early sends the read to
-// the UFS, which is what the mesh is there to spare.
-func (r *Fetcher) patience() time.Duration {
-	lately := time.Duration(r.latency.Load())
-	if lately == 0 {
-		return r.cfg.SlowPeer
-	}
-	return min(r.cfg.SlowPeer, max(r.cfg.SlowPeer/4, 20*lately))
-}
-
-// answered notes that a holder took this long for its first chunk.
-func (r *Fetcher) answered(took time.Duration) {
-	lately := r.latency.Load()
-	r.latency.Store(lately + (int64(took)-lately)/8)
 }
 
 // fromUFS reads what is missing of ft from the UFS, keeping the lease alive meanwhile.
@@ -252,12 +231,12 @@ type sink struct {
 	stats     *fetchStats
 	begun     time.Time
 	first     time.Duration // until the first chunk
-	alive     func()        // puts off the suspicion that the peer has stalled
+	watch     *watch
 }
 
 func (s *sink) Begin() {
 	s.begun = time.Now()
-	s.alive()
+	s.watch.begin()
 }
 
 func (s *sink) Chunk(i int) []byte { return s.chunk(i) }
@@ -266,7 +245,7 @@ func (s *sink) Arrived(i int, sum shoal.Sum) error {
 	if s.first == 0 {
 		s.first = time.Since(s.begun)
 	}
-	s.alive()
+	s.watch.chunk()
 	if i == len(s.sums)-1 && s.announced != 0 && s.span == s.whole() {
 		// Each chunk fits the sum beside it; a holder that made up both is found here.
 		if got := shoal.BlockSum(append(slices.Clone(s.sums[:i]), sum)); got != s.announced {

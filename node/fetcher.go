@@ -47,11 +47,11 @@ type FetcherConfig struct {
 	// InFlightBytes bounds the memory of blocks on their way that no reader waits for
 	// yet (readahead). Default 256 MiB.
 	InFlightBytes int64
-	// SlowPeer is how long a holder may bring nothing before another source is tried;
-	// shorter when peers have been answering quickly. Default 2s.
+	// SlowPeer is how long a holder may bring nothing before another source is tried, unless
+	// it goes on sending other blocks; shorter when peers have been answering quickly. Default 2s.
 	SlowPeer time.Duration
-	// SlowFill is how long a filler may bring nothing, though it says that it is alive,
-	// before this node reads the UFS itself. Default 20s.
+	// SlowFill is how long a filler may bring nothing, though it says that it is alive, or a
+	// holder that sends other blocks, before another source is tried. Default 20s.
 	SlowFill time.Duration
 	// Limits say how many replicas the mesh is to have of a dataset's blocks. Default: none.
 	Limits func(dataset string) replicas.Limits
@@ -99,6 +99,7 @@ type Fetcher struct {
 	stats   fetchStats
 	costs   costs
 	latency atomic.Int64 // of a peer's first chunk: moving average in ns
+	pulses  pulses
 
 	draining atomic.Bool // the node is to leave: it stores nothing more
 
