@@ -29,7 +29,6 @@ type fetch struct {
 
 	mu        sync.Mutex    // guards the fields below
 	span                    // chunks to fetch: all, or what narrow left; settled before the first is asked for
-	source    source        // what the fetch waits for now
 	landed    int           // chunks [first, landed) are in buf, verified
 	tier      shoal.Tier    // where the last chunk came from
 	done      bool          // no source will add a chunk any more
@@ -53,24 +52,8 @@ func spanOf(off, n int) span { return span{off / shoal.ChunkSize, shoal.Chunks(o
 // covers reports whether all chunks of o are in s.
 func (s span) covers(o span) bool { return s.first <= o.first && o.end <= s.end }
 
-// A source is what a fetch waits for.
-type source uint8
-
-const (
-	sourceUnknown source = iota // the directory: this node may be the filler and not know it yet
-	sourcePeer
-	sourceUFS
-)
-
 // Length returns the block's length in bytes.
 func (f *fetch) Length() int { return f.length }
-
-// from notes what the fetch waits for now.
-func (f *fetch) from(s source) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.source = s
-}
 
 // whole returns all chunks of the block.
 func (f *fetch) whole() span { return span{0, shoal.Chunks(f.length)} }
@@ -208,16 +191,9 @@ func (f *fetch) acquire(chunks span) bool {
 	return true
 }
 
-// join is acquire for a peer. A fetch that itself waits for a peer is not to be waited for:
-// homes send readers to holders and fillers only, so the peer was sent here in error, and
-// two nodes could wait for each other.
+// join is acquire for a peer, which follows the fetch wherever its chunks come from. Homes see to
+// it that no two nodes wait for each other (package replicas: receivers).
 func (f *fetch) join() bool {
-	f.mu.Lock()
-	if f.source == sourcePeer {
-		f.mu.Unlock()
-		return false
-	}
-	f.mu.Unlock()
 	if !f.acquire(f.whole()) {
 		return false
 	}

@@ -270,25 +270,6 @@ func TestFetcherAsksASlowPeerWhenTheUFSIsGone(t *testing.T) {
 	}
 }
 
-func TestOpenBlockRefusesToWaitForAPeer(t *testing.T) {
-	b := newBench(t, FetcherConfig{})
-	e, want := b.put(t, 100)
-	b.dir.answers = []replicas.Answer{held("n1")}
-	asked, goOn := make(chan struct{}), make(chan struct{})
-	b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
-		close(asked)
-		<-goOn
-		return send(sink, key, want, first, 1)
-	}
-	ft := b.want(e, false, 0)[0]
-	<-asked
-	if _, err := b.OpenBlock(t.Context(), ft.key); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("OpenBlock of a block that comes from a peer = %v, want not exist", err)
-	}
-	close(goOn)
-	ft.release()
-}
-
 func TestFetcherLeavesASlowPeer(t *testing.T) {
 	b := newBench(t, FetcherConfig{SlowPeer: 20 * time.Millisecond})
 	e, want := b.put(t, 100)
@@ -339,17 +320,40 @@ func TestFetcherPassesChunksOnAsTheyLand(t *testing.T) {
 		}
 	}
 	e, want := b.put(t, 3*shoal.ChunkSize)
+	b.passesOn(t, e, want, func() { close(more) })
+}
+
+// TestFetcherPassesOnWhatAPeerSends has a peer follow a block that comes from another one.
+func TestFetcherPassesOnWhatAPeerSends(t *testing.T) {
+	b := newBench(t, FetcherConfig{})
+	e, want := b.put(t, 3*shoal.ChunkSize)
+	b.dir.answers = []replicas.Answer{held("n1")}
+	more := make(chan struct{})
+	b.peers.fetch = func(_ context.Context, _ shoal.NodeID, key shoal.Key, first int, sink peer.Sink) error {
+		if err := send(sink, key, want, first, 1); err != nil {
+			return err
+		}
+		<-more
+		return send(sink, key, want, 1, 3)
+	}
+	b.passesOn(t, e, want, func() { close(more) })
+}
+
+// passesOn checks that a peer gets the first chunk of a block while the others are held back, and
+// the others when they go on.
+func (b *bench) passesOn(t *testing.T, e shoal.Entry, want []byte, goOn func()) {
+	t.Helper()
 	ft := b.want(e, false, 0)[0]
 	defer ft.release()
 	stream, err := b.OpenBlock(t.Context(), ft.key)
 	if err != nil {
-		t.Fatalf("OpenBlock of a block being filled: %v", err)
+		t.Fatalf("OpenBlock of a block on its way here: %v", err)
 	}
 	data, sum, err := stream.Chunk(t.Context(), 0, nil)
 	if err != nil || !bytes.Equal(data, want[:shoal.ChunkSize]) || sum != shoal.ChunkSum(ft.key, 0, data) {
 		t.Fatalf("first chunk while the second is held back: %d bytes, %v", len(data), err)
 	}
-	close(more)
+	goOn()
 	if _, _, err := stream.Chunk(t.Context(), 2, nil); err != nil {
 		t.Errorf("last chunk: %v", err)
 	}

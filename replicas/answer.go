@@ -18,30 +18,46 @@ func (d *Directory) Lookup(
 	return d.lookup(now, &m, out)
 }
 
+// A query is one key of a lookup.
+type query struct {
+	from  *member
+	key   shoal.Key
+	hash  uint64
+	slot  uint32 // of the entry; 0: there is none
+	peek  bool
+	last  bool    // see Message.Last
+	avoid []Avoid // to none of these
+	offer *Offer
+}
+
+// usable reports whether the one who asks may be sent to p.
+func (q *query) usable(p *member) bool {
+	return p != nil && p != q.from && !p.away && !avoids(q.avoid, p.id)
+}
+
 func (d *Directory) lookup(now Tick, m *Message, out []Answer) []Answer {
 	d.now = now
 	p := d.byID[m.From]
 	d.hints.Turn(now)
+	q := query{from: p, peek: m.Type == MsgPeek, last: m.Last, avoid: m.Avoid, offer: m.Offer}
 	var nodes []shoal.NodeID
 	for _, key := range m.Keys {
-		hash := HashKey(key)
-		shard := uint16(hash)
-		if p == nil || !d.owned.Has(shard) {
+		q.key, q.hash = key, HashKey(key)
+		if p == nil || !d.owned.Has(uint16(q.hash)) {
 			d.counts.Foreign++
 			out = append(out, Answer{Kind: NotOwner})
 			continue
 		}
 		var a Answer
-		slot := d.entries.find(key, hash)
-		if slot != 0 {
-			d.correct(now, slot, p, m.Avoid, m.Type == MsgPeek)
-			a, nodes = d.known(now, slot, p, hash, m, nodes)
+		if q.slot = d.entries.find(key, q.hash); q.slot != 0 {
+			d.correct(&q)
+			a, nodes = d.known(&q, nodes)
 		}
 		if a.Kind == Unknown {
-			a = d.nobody(now, m, key, hash, slot, p)
+			a = d.nobody(&q)
 		}
-		if m.Type == MsgPeek && slot != 0 {
-			d.explainTo(&a, slot)
+		if q.peek && q.slot != 0 {
+			d.explainTo(&a, q.slot)
 		}
 		d.count(a.Kind)
 		out = append(out, a)
@@ -49,84 +65,96 @@ func (d *Directory) lookup(now Tick, m *Message, out []Answer) []Answer {
 	return out
 }
 
-// correct forgets holders of slot that a reader says do not hold it, and asks them, as
-// well as the reader itself when it is said to hold what it looks for: they know best.
-func (d *Directory) correct(now Tick, slot uint32, p *member, avoid []Avoid, peek bool) {
-	for _, v := range avoid {
-		q := d.byID[v.Node]
-		if v.Reason != NotFound || q == nil || q == p {
+// correct forgets holders that a reader says do not hold the block, and asks them, as well as
+// the reader itself when it is said to hold what it looks for: they know best.
+func (d *Directory) correct(q *query) {
+	for _, v := range q.avoid {
+		p := d.byID[v.Node]
+		if v.Reason != NotFound || p == nil || p == q.from {
 			continue
 		}
-		if d.loseHolder(slot, q, HashKey(d.entries.at(slot).key)) {
+		d.receivers.drop(q.hash, p.number)
+		if d.loseHolder(q.slot, p, q.hash) {
 			d.counts.Corrections++
-			d.check(now, q, slot)
+			d.check(d.now, p, q.slot)
 		}
 	}
-	if peek {
+	if q.peek {
 		return
 	}
 	var few [8]uint16
-	if slices.Contains(d.entries.holders(slot, few[:0]), p.number) {
-		d.check(now, p, slot)
+	if slices.Contains(d.entries.holders(q.slot, few[:0]), q.from.number) {
+		d.check(d.now, q.from, q.slot)
 	}
 }
 
-// known answers from what the entry in slot says; Unknown when that is nothing of use.
-func (d *Directory) known(
-	now Tick, slot uint32, p *member, hash uint64, m *Message, nodes []shoal.NodeID,
-) (Answer, []shoal.NodeID) {
-	avoid := m.Avoid
+// known answers from what the entry says; Unknown when that is nothing of use. The reader is sent
+// to a holder, or to a node that is receiving the block when the holders have more to do.
+func (d *Directory) known(q *query, nodes []shoal.NodeID) (Answer, []shoal.NodeID) {
 	var few [16]uint16
-	best := ranking{zone: p.zone, salt: hash ^ p.seed}
-	for _, n := range d.entries.holders(slot, few[:0]) {
-		if q := d.numbers[n]; q != nil && q != p && !q.away && !avoids(avoid, q.id) {
-			best.add(q, d.hints.Readers(hash, n) >= d.rules.Readers, q.load.Step(now))
+	held := d.entries.holders(q.slot, few[:0])
+	var best ranking
+	for _, n := range held {
+		if p := d.numbers[n]; q.usable(p) {
+			best.add(d.rank(q, p, d.hints.Readers(q.hash, n) >= MostReaders))
 		}
 	}
-	start := len(nodes)
-	if best.n > 0 {
-		if m.Type == MsgLookup {
-			d.sent(now, hash, best.top[0].member)
-		}
-		for _, c := range best.top[:best.n] {
-			nodes = append(nodes, c.member.id)
-		}
-		return Answer{Kind: Held, Nodes: nodes[start:len(nodes):len(nodes)], Sum: d.entries.at(slot).sum}, nodes
+	l, filling := d.lease(d.now, q.slot)
+	if filling = filling && q.usable(l.filler); !filling {
+		l.filler = nil
 	}
-	l, ok := d.lease(now, slot)
-	if !ok || l.filler == p || avoids(avoid, l.filler.id) {
+	if best.n == 0 && !filling {
 		return Answer{}, nodes
 	}
-	nodes = append(nodes, l.filler.id)
-	return Answer{
-		Kind: Filling, Nodes: nodes[start:len(nodes):len(nodes)],
-		Lease: time.Duration(l.until-now) * time.Millisecond,
-	}, nodes
+	a := Answer{Kind: Held, Sum: d.entries.at(q.slot).sum}
+	via := d.receiving(q, held, l.filler)
+	if best.n == 0 || !q.peek && d.relieves(q, via, best.top[0]) {
+		best.top[0], best.n, a.Kind = via.ranked, 1, Filling
+		a.Lease = time.Duration(max(0, l.until-d.now)) * time.Millisecond
+		if via.at != nil && !q.peek {
+			via.at.readers++
+		}
+	}
+	if via.first {
+		d.receivers.add(q.hash, q.from.number, d.now, q.offer == nil)
+	}
+	if !q.peek {
+		d.sent(d.now, q.hash, best.top[0].member)
+	}
+	start := len(nodes)
+	for _, c := range best.top[:best.n] {
+		nodes = append(nodes, c.member.id)
+	}
+	a.Nodes = nodes[start:len(nodes):len(nodes)]
+	return a, nodes
 }
 
 // nobody answers for a key of which no usable holder or filler is known.
-func (d *Directory) nobody(now Tick, m *Message, key shoal.Key, hash uint64, slot uint32, p *member) Answer {
+func (d *Directory) nobody(q *query) Answer {
 	mine := false
-	if slot != 0 {
-		l, ok := d.lease(now, slot)
-		mine = ok && l.filler == p
+	if q.slot != 0 {
+		l, ok := d.lease(d.now, q.slot)
+		mine = ok && l.filler == q.from
 	}
-	switch peek := m.Type == MsgPeek; {
-	case !mine && (peek || !m.Last) && d.warming(now, uint16(hash)):
+	switch {
+	case !mine && (q.peek || !q.last) && d.warming(d.now, uint16(q.hash)):
 		return Answer{Kind: Unknown}
-	case peek:
+	case q.peek:
 		return Answer{Kind: Nowhere}
 	}
 	a := Answer{Kind: Fill}
-	if d.grant(now, key, hash, p, d.rules.Lease) {
+	if !mine {
+		d.receivers.add(q.hash, q.from.number, d.now, q.offer == nil)
+	}
+	if d.grant(d.now, q.key, q.hash, q.from, d.rules.Lease) {
 		a.Lease = time.Duration(d.rules.Lease) * time.Millisecond
 		if !mine {
-			d.leases.unsaid = append(d.leases.unsaid, unsaid{now + d.rules.IntentAfter, key, p})
+			d.leases.unsaid = append(d.leases.unsaid, unsaid{d.now + d.rules.IntentAfter, q.key, q.from})
 		}
 	}
-	if m.Offer != nil {
-		if q := d.place(now, p, *m.Offer); q != nil {
-			a.Place = q.id
+	if q.offer != nil {
+		if p := d.place(d.now, q.from, *q.offer); p != nil {
+			a.Place = p.id
 		}
 	}
 	return a
@@ -178,10 +206,8 @@ func (d *Directory) check(now Tick, p *member, slot uint32) {
 
 // ranking keeps the best MaxNodes of the members it is given.
 type ranking struct {
-	zone string
-	salt uint64
-	top  [MaxNodes]ranked
-	n    int
+	top [MaxNodes]ranked
+	n   int
 }
 
 type ranked struct {
@@ -189,8 +215,15 @@ type ranked struct {
 	member *member
 }
 
-func (r *ranking) add(p *member, full bool, load int) {
-	c := ranked{Source{Full: full, Near: p.zone == r.zone, Load: load, Score: mix(r.salt ^ p.seed)}, p}
+// rank describes p as the one who asks may be sent to it; full: it has enough readers of the block.
+func (d *Directory) rank(q *query, p *member, full bool) ranked {
+	return ranked{Source{
+		Full: full, Near: p.zone == q.from.zone,
+		Load: p.load.Step(d.now), Score: mix(q.hash ^ q.from.seed ^ p.seed),
+	}, p}
+}
+
+func (r *ranking) add(c ranked) {
 	at := r.n
 	for at > 0 && c.before(r.top[at-1]) {
 		at--

@@ -59,6 +59,7 @@ type Directory struct {
 	lostAt    Tick     // when it last lost some
 	frontiers frontiers
 	hints     *Hints
+	receivers *receivers
 }
 
 // member is what the Directory keeps of a node of its view.
@@ -135,7 +136,7 @@ func NewDirectory(self shoal.NodeID, rules Rules) *Directory {
 	return &Directory{
 		self: self, rules: rules.withDefaults(), table: NewTable(nil), before: NewTable(nil),
 		byID: make(map[shoal.NodeID]*member), numbers: make([]*member, 1),
-		entries: newEntries(), leases: newLeases(), hints: new(Hints), gains: make([]Tick, 1),
+		entries: newEntries(), leases: newLeases(), hints: new(Hints), receivers: new(receivers), gains: make([]Tick, 1),
 		moves: make(map[shoal.Key]*move), left: make(map[uint16]Tick),
 	}
 }

@@ -13,6 +13,15 @@ type Source struct {
 	Score uint64 // differs from reader to reader and from block to block
 }
 
+const (
+	// MostReaders is how many readers of a block are sent to one holder at a time while there is
+	// somebody else (design.md §3).
+	MostReaders = 4
+	// MostRelayed is how many are sent to a node that is receiving the block itself: what it
+	// takes in it passes on once.
+	MostRelayed = 1
+)
+
 // Before reports whether a reader is sent to s rather than to o: first those that not too many
 // readers of the block were just sent to, those of the reader's zone, those with less to do, and
 // among equals in an order such that neither a reader nor a popular block burdens one holder

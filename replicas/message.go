@@ -18,7 +18,7 @@ type Kind uint8
 const (
 	Unknown  Kind = iota // the home cannot tell yet, or no home answered (Peek)
 	Held                 // Nodes hold the block, best first
-	Filling              // Nodes[0] is filling it: stream from there
+	Filling              // Nodes[0] is receiving it, from the UFS or from a node: stream from there
 	Fill                 // nobody: the asker is the filler
 	Nowhere              // nobody else holds or fills it; only Peek is told so
 	NotOwner             // the node asked is not a home of the block under its own view
@@ -37,8 +37,8 @@ func (k Kind) String() string {
 // for it to be false, and a false one costs one extra hop.
 type Answer struct {
 	Kind  Kind
-	Nodes []shoal.NodeID // Held: at most MaxNodes holders; Filling: the filler
-	Sum   shoal.Sum      // Held: the BlockSum the first holder announced; 0 when not known
+	Nodes []shoal.NodeID // Held: at most MaxNodes holders; Filling: the filler, or who follows it or a holder
+	Sum   shoal.Sum      // Held, Filling: the BlockSum the first holder announced; 0 when not known
 	// Lease is how long the filler may take before it must Renew. Zero with Fill means
 	// that no home answered, or that the asker has too many leases: it fills on its own
 	// account (fail open).
@@ -265,9 +265,6 @@ type Rules struct {
 	// Meet is how long a node waits until it exchanges what it knows of frontiers with
 	// another, in milliseconds. Default 10,000.
 	Meet Tick
-	// Readers is how many concurrent readers of one block are sent to one holder while
-	// there are others. Default 4.
-	Readers int
 	// Settle is how long the view must have named a home before it takes the word of keeper
 	// from anybody, and before holders ask it to, in milliseconds: until then another node may
 	// think that it is the home. Default 10,000.
@@ -312,7 +309,6 @@ func (r Rules) withDefaults() Rules {
 	count(&r.MaxHeld, 1<<25)
 	count(&r.MaxLeases, 1<<16)
 	count(&r.PullRecords, 1<<18)
-	count(&r.Readers, 4)
 	count(&r.MaxKept, 1<<16)
 	r.BatchChanges = min(r.BatchChanges, maxChanges)
 	r.QueueChanges = max(r.QueueChanges, r.BatchChanges)

@@ -34,7 +34,7 @@ func TestRunnerFillsOnce(t *testing.T) {
 		for _, key := range keys {
 			net.hold("n1", key)
 		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(receivesFor * time.Millisecond) // else n3 may be sent to n2
 		for i, a := range net.run["n3"].Locate(t.Context(), keys, nil, nil) {
 			if a.Kind != Held || a.Nodes[0] != "n1" || a.Sum != sumFor(keys[i]) {
 				t.Errorf("Locate of %v = %v sum %d, want held n1 sum %d", keys[i], answerText(a), a.Sum, sumFor(keys[i]))

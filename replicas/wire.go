@@ -16,7 +16,7 @@ import (
 // anything is allocated.
 
 const (
-	wireVersion = 2
+	wireVersion = 3
 
 	// maxKeys and maxChanges are how many a Message has at most.
 	maxKeys    = 4096
@@ -190,10 +190,10 @@ func appendAnswers(b []byte, answers []Answer) []byte {
 		for _, id := range a.Nodes {
 			b = binary.AppendUvarint(b, uint64(names.index[id]))
 		}
-		switch a.Kind {
-		case Held:
+		if a.Kind == Held || a.Kind == Filling {
 			b = binary.BigEndian.AppendUint32(b, uint32(a.Sum))
-		case Filling, Fill:
+		}
+		if a.Kind == Filling || a.Kind == Fill {
 			b = binary.AppendUvarint(b, uint64(max(0, a.Lease/time.Millisecond)))
 		}
 		if a.Kind == Fill {
@@ -368,10 +368,10 @@ func (r *reader) answers() []Answer {
 		if count > 0 {
 			a.Nodes = arena[start:len(arena):len(arena)]
 		}
-		switch a.Kind {
-		case Held:
+		if a.Kind == Held || a.Kind == Filling {
 			a.Sum = shoal.Sum(r.uint32())
-		case Filling, Fill:
+		}
+		if a.Kind == Filling || a.Kind == Fill {
 			a.Lease = time.Duration(r.uvarint(math.MaxInt32)) * time.Millisecond
 		}
 		if a.Kind == Fill {

@@ -68,8 +68,10 @@ type Stats struct {
 	Reads, ReadsDone         int // ReadsDone without those that died with their node
 	FromPeer, Filled         int
 	FailOpen                 int // fills no home knew of
-	WrongHints               int // a node named as holder or filler was not
+	WrongHints               int // a node named as holder, or as receiving the block, was not
 	DoubleFills              int // fills begun while another node filled the same block
+	Followed                 int // reads sent to a node that was itself receiving the block from another
+	Circles                  int // of these, those of nodes that came to wait for each other
 	MostHops                 int // of one read
 	MostAsks                 int // of one lookup, per key
 	Orders, Credits          int // orders that came to holders; those that told of a replica that had gone

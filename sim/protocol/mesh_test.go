@@ -44,6 +44,7 @@ func TestRandomHistories(t *testing.T) {
 			}
 			t.Logf("%d messages, %d orders, %d replicas dropped, %d resignations of which %d stayed, %d last replicas let go, %d lost with their keeper",
 				sum.Messages, sum.Orders, sum.Dropped, sum.Resigned, sum.Stayed, sum.LastDropped, sum.LastLost)
+			t.Logf("%d reads that follow others, %d that come to wait for each other", sum.Followed, sum.Circles)
 		})
 	}
 }
@@ -52,6 +53,7 @@ func (s *Stats) add(o Stats) {
 	s.Messages, s.Orders, s.Dropped = s.Messages+o.Messages, s.Orders+o.Orders, s.Dropped+o.Dropped
 	s.Resigned, s.Stayed = s.Resigned+o.Resigned, s.Stayed+o.Stayed
 	s.LastDropped, s.LastLost = s.LastDropped+o.LastDropped, s.LastLost+o.LastLost
+	s.Followed, s.Circles = s.Followed+o.Followed, s.Circles+o.Circles
 }
 
 // TestSeedsOnceWrong runs histories that did not come to rest: a holder that had resigned was made
@@ -137,9 +139,13 @@ func TestOneFillerPerBlock(t *testing.T) {
 		}
 		m.Run(120_000)
 		// A filler that does not keep the block may have ended when a reader comes for it.
-		if s := m.Stats(); s.DoubleFills > 0 || s.FailOpen > 0 || s.WrongHints > s.Filled/20 {
-			t.Errorf("seed %d: %d double fills, %d fail-open fills, %d wrong hints in %d fills, want none, none and few",
-				seed, s.DoubleFills, s.FailOpen, s.WrongHints, s.Filled)
+		s := m.Stats()
+		if s.DoubleFills > 0 || s.FailOpen > 0 || s.Circles > 0 || s.WrongHints > s.Filled/20 {
+			t.Errorf("seed %d: %d double fills, %d fail-open fills, %d circles, %d wrong hints in %d fills, want none, none, none and few",
+				seed, s.DoubleFills, s.FailOpen, s.Circles, s.WrongHints, s.Filled)
+		}
+		if s.Followed < s.Filled/2 {
+			t.Errorf("seed %d: %d readers followed others in %d fills, want many", seed, s.Followed, s.Filled)
 		}
 		if err := m.Check(keys()); err != nil {
 			t.Errorf("seed %d: %v", seed, err)

@@ -13,7 +13,8 @@ const (
 	homeTimeout = 500
 	retryPause  = 100
 	pollEvery   = 50
-	maxPolls    = 40 // of a node that is named as filler and does not know it yet
+	maxPolls    = 40 // of a node that is named as a source and does not know of its own yet
+	patience    = 20_000
 )
 
 // phase is what a read is at.
@@ -21,7 +22,7 @@ type phase uint8
 
 const (
 	looking phase = iota // asks homes
-	getting              // streams from a holder or a filler
+	getting              // streams from a holder, or from one who is getting or filling the block
 	filling              // reads the UFS
 )
 
@@ -38,7 +39,7 @@ type read struct {
 	hops   int // nodes asked for the block
 	polls  int // of the filler
 	leased bool
-	source *read // the fill this read streams from
+	source *read // what this read follows
 	ended  bool  // well
 }
 
@@ -128,7 +129,7 @@ func (m *Mesh) follow(r *read, a replicas.Answer) {
 	}
 	switch a.Kind {
 	case replicas.Held, replicas.Filling:
-		r.phase, r.polls = getting, 0
+		r.phase, r.polls, r.source = getting, 0, nil
 		r.hops++
 		m.stats.MostHops = max(m.stats.MostHops, r.hops)
 		m.later(r, m.wire(), func() { m.get(r, a) })
@@ -156,16 +157,33 @@ func (m *Mesh) get(r *read, a replicas.Answer) {
 	case r.source != nil && r.source.node == from && r.source.ended:
 		m.stats.FromPeer++ // though the filler has not kept it
 		m.done(r, true)
-	case other != nil && other.phase == filling:
+	case other != nil && other.waitsFor(r):
+		m.stats.Circles++
+		m.log("%s and %s wait for each other", r.node.member.ID, from.member.ID)
+		m.later(r, patience, func() { m.wrong(r, a.Nodes[0], replicas.Unreachable) })
+	case other != nil && other.phase != looking:
+		if r.source != other && other.phase == getting {
+			m.stats.Followed++
+		}
 		r.source = other
-		m.later(r, pollEvery, func() { m.get(r, a) }) // streams while it is filled
-	case other != nil && other.phase == looking && r.polls < maxPolls:
-		// It may be the filler and not know yet: the home's answer is still under way.
+		m.later(r, pollEvery, func() { m.get(r, a) }) // streams as it comes there
+	case other != nil && r.polls < maxPolls:
+		// It does not know yet where the block comes from: the home's answer is still under way.
 		r.polls++
 		m.later(r, pollEvery, func() { m.get(r, a) })
 	default:
 		m.wrong(r, a.Nodes[0], replicas.NotFound)
 	}
+}
+
+// waitsFor reports whether r comes to an end only once o has.
+func (r *read) waitsFor(o *read) bool {
+	for ; r != nil && r.phase == getting; r = r.source {
+		if r.source == o {
+			return true
+		}
+	}
+	return false
 }
 
 // wrong goes on after a hint was false: it costs this one hop, and never comes again.
