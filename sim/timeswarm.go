@@ -4,18 +4,12 @@ import (
 	"math"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/replicas"
 )
 
-const (
-	// mostReaders is how many readers of a block one node serves at a time, as long as another
-	// one may (design.md §3).
-	mostReaders = 4
-	// mostRelayed is how many a node serves of a block that it is itself receiving.
-	mostRelayed = 1
-	// mostSources is how many holders, and of those that are receiving the block how many, are
-	// looked at for a reader.
-	mostSources = 16
-)
+// mostSources is how many holders, and of those that are receiving the block how many, are looked
+// at for a reader.
+const mostSources = 16
 
 // A swarm is the fetches of one block that are under way and bring all of it. At most one of them
 // comes from the UFS: single-flight over the fleet.
@@ -54,7 +48,7 @@ func (t *timed) source(id uint32) (from uint32, ok bool) {
 func (t *timed) fromHolder(s *swarm, node int, block uint32) int {
 	best := math.MaxInt
 	t.holders = t.fleet.Holders(node, block, t.holders[:0])
-	if s.roots >= mostReaders*len(t.holders) {
+	if s.roots >= replicas.MostReaders*len(t.holders) {
 		return best
 	}
 	for _, h := range t.holders[:min(mostSources, len(t.holders))] {
@@ -153,7 +147,7 @@ func (t *timed) follow(id, from uint32) {
 	f.behind, f.next = from+1, q.followers
 	q.followers = id + 1
 	if f.whole { // else it takes the place of nobody who could serve others
-		if q.readers++; q.readers == mostRelayed {
+		if q.readers++; q.readers == replicas.MostRelayed {
 			t.close(&t.swarms[t.swarmOf[q.block]], from)
 		}
 		t.enter(id)

@@ -96,7 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Tick = 125 * time.Millisecond
 	}
 	if c.Readers == 0 {
-		c.Readers = 4
+		c.Readers = replicas.MostReaders
 	}
 	var errs []error
 	for _, bad := range []struct {

@@ -316,41 +316,59 @@ func (l *lab) until(t testing.TB, what string, ok func() bool) {
 }
 
 // ip runs iproute2's ip.
-func (l *lab) ip(t testing.TB, args ...string) {
+func (l *lab) ip(t testing.TB, args ...string) { l.run(t, "ip", args...) }
+
+// run runs a command to its end.
+func (l *lab) run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), command)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput(); err != nil {
-		t.Errorf("ip %s: %v\n%s", strings.Join(args, " "), err, out)
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 }
 
-// dialIn dials from a network namespace: a socket belongs to the namespace of the thread
-// that made it.
+// dialIn dials from a network namespace.
 func dialIn(ctx context.Context, netns, network, address string) (net.Conn, error) {
+	return within(netns, func() (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	})
+}
+
+// listenIn listens for TCP connections in a network namespace until the test ends.
+func listenIn(t testing.TB, netns, address string) net.Listener {
+	t.Helper()
+	l, err := within(netns, func() (net.Listener, error) { return net.Listen("tcp", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // nobody is connected any more
+	return l
+}
+
+// within makes a socket in a network namespace: it belongs to that of the thread that makes it.
+func within[S any](netns string, open func() (S, error)) (S, error) {
 	type result struct {
-		conn net.Conn
-		err  error
+		socket S
+		err    error
 	}
 	done := make(chan result, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with its namespace
-		c, err := func() (net.Conn, error) {
-			f, err := os.Open("/run/netns/" + netns)
-			if err != nil {
-				return nil, err
-			}
+		var r result
+		f, err := os.Open("/run/netns/" + netns)
+		if err == nil {
 			defer func() { _ = f.Close() }() // only a handle
-			if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
-				return nil, err
-			}
-			var d net.Dialer
-			return d.DialContext(ctx, network, address)
-		}()
-		done <- result{c, err}
+			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
+		}
+		if r.err = err; err == nil {
+			r.socket, r.err = open()
+		}
+		done <- r
 	}()
 	r := <-done
-	return r.conn, r.err
+	return r.socket, r.err
 }
 
 // A syncBuffer collects a process's output.

@@ -105,8 +105,8 @@ func TestSimulated(t *testing.T) {
 
 // simulate replays what the agents have recorded of a case with the simulator, which must serve
 // the same shares of the reads from each tier, within two percentage points. room is how many
-// bytes of files each cache has room for. Of LRU with classes the shares are printed only: there
-// small differences of time decide whether a last replica goes before a surplus one.
+// bytes of files each cache has room for. Of LRU with classes the shares are printed only: they are
+// up to 21 points off (docs/tuning.md).
 func (l *lab) simulate(t *testing.T, c epochCase, number int, room int64) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "fleet.trace")
