@@ -87,6 +87,9 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 	for _, n := range l.nodes {
 		n.sees(t, len(l.nodes))
 	}
+	if c.classes {
+		l.settle(t)
+	}
 	var row strings.Builder
 	fmt.Fprintf(&row, "%-40s", c)
 	var sent, read int64
@@ -104,9 +107,10 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 	}
 	got := float64(sent) / float64(read)
 	var full, capacity int64
-	var cost float64
+	var cost, stale float64
 	for _, n := range l.nodes {
 		s := n.status(t)
+		stale += s.Directory.StalenessP50S / float64(len(l.nodes))
 		full, capacity = full+s.Cache.Bytes, capacity+s.Cache.CapacityBytes
 		cost += s.Fetches.PeerCost / float64(c.readers)
 	}
@@ -118,8 +122,19 @@ func (l *lab) train(t *testing.T, c epochCase, number int, objects []object) str
 	for _, n := range l.nodes {
 		n.stop(t)
 	}
-	l.simulate(t, c, number, int64(c.share*float64(total(objects))))
+	l.simulate(t, c, number, int64(c.share*float64(total(objects))), stale)
 	return row.String()
+}
+
+// settle waits until homes let last replicas go: before, what comes to a full cache is not kept, and
+// what is there stays.
+func (l *lab) settle(t *testing.T) {
+	t.Helper()
+	youngest := l.nodes[len(l.nodes)-1]
+	l.until(t, "homes have been homes for replicas.Config.Settle", func() bool {
+		s, err := youngest.tryStatus()
+		return err == nil && s.UptimeS > 12
+	})
 }
 
 // A sampledPass is one node's part of an epoch.
