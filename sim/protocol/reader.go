@@ -13,8 +13,8 @@ const (
 	homeTimeout = 500
 	retryPause  = 100
 	pollEvery   = 50
-	maxPolls    = 40 // of a node that is named as a source and does not know of its own yet
-	patience    = 20_000
+	maxPolls    = 40     // of a node that is named as a source and does not know of its own yet
+	patience    = 20_000 // with a node that brings nothing
 )
 
 // phase is what a read is at.
