@@ -24,16 +24,7 @@ func bg() context.Context { return context.Background() }
 
 func TestMountRead(t *testing.T) {
 	c := startChild(t, mountDir(t))
-	var served [2]uint64
-	for pass := range served { // from the server, from the page cache
-		for _, n := range sizes() {
-			got, err := os.ReadFile(c.file(fmt.Sprintf("size-%d", n)))
-			if err != nil || !bytes.Equal(got, noise(uint64(n), n)) {
-				t.Errorf("pass %d: size-%d = %d bytes, %v, want the bytes written", pass, n, len(got), err)
-			}
-		}
-		served[pass] = c.report().Stats.ReadBytes
-	}
+	first := readAll(t, c)
 	info, err := os.Stat(c.file("size-65537"))
 	if err != nil || info.Size() != 65537 || info.Mode() != 0o444 || info.ModTime().Unix() != 1_700_000_000 {
 		t.Errorf("stat = %v, %v, want 65537 bytes, mode 0444", info, err)
@@ -55,14 +46,31 @@ func TestMountRead(t *testing.T) {
 	for _, n := range sizes() {
 		total += n
 	}
-	// A signal in the middle of a read has the kernel ask again for some pages of it: the Go
-	// runtime sends one now and then.
-	if served[0] < uint64(total) || served[0] > uint64(total+total/20) {
-		t.Errorf("bytes read from the server = %d, want %d: once each", served[0], total)
+	// A kernel may give pages up at any moment, also with memory to spare, and then asks for
+	// them again. So "once" allows a fifth more, and one pass of ten without a byte from the
+	// server shows that pages are kept between opens.
+	if first < uint64(total) || first > uint64(total+total/5) {
+		t.Errorf("bytes read from the server = %d, want %d: once each", first, total)
 	}
-	if served[1] != served[0] {
-		t.Errorf("%d bytes read from the server when all were in the page cache, want 0", served[1]-served[0])
+	passes := []uint64{first}
+	for n := 1; n == 1 || passes[n-1] != passes[n-2]; n++ {
+		if n == 10 {
+			t.Fatalf("bytes read from the server after each pass: %d, want one pass from the page cache", passes)
+		}
+		passes = append(passes, readAll(t, c))
 	}
+}
+
+// readAll reads each file of sizes and returns the bytes that the server has sent since its start.
+func readAll(t *testing.T, c *child) uint64 {
+	t.Helper()
+	for _, n := range sizes() {
+		got, err := os.ReadFile(c.file(fmt.Sprintf("size-%d", n)))
+		if err != nil || !bytes.Equal(got, noise(uint64(n), n)) {
+			t.Errorf("size-%d = %d bytes, %v, want the bytes written", n, len(got), err)
+		}
+	}
+	return c.report().Stats.ReadBytes
 }
 
 func TestMountParallelReads(t *testing.T) {
