@@ -97,7 +97,7 @@ func (r *Fetcher) giveBack(ft *fetch) {
 func (r *Fetcher) settle(ctx context.Context, ft *fetch) {
 	switch {
 	case ft.keep:
-		r.keep(ft)
+		r.keep(ft, ft.counts())
 		return
 	case ft.place != "":
 		r.awaitTaken(ctx, ft)
@@ -105,23 +105,27 @@ func (r *Fetcher) settle(ctx context.Context, ft *fetch) {
 	r.giveBack(ft)
 }
 
-// keep stores a complete block and tells its homes. A block that cannot be stored has
-// been read all the same.
-func (r *Fetcher) keep(ft *fetch) {
-	class := ft.class
+// counts returns what a replica here counts as until its home says what it is worth.
+func (a *admission) counts() shoal.Class {
 	switch {
-	case ft.leased:
-		class = shoal.Last
-	case class == shoal.Last:
-		class = shoal.Surplus // its home did not say that nobody else has it
+	case a.leased:
+		return shoal.Last
+	case a.class == shoal.Last:
+		return shoal.Surplus // its home did not say that nobody else has it
 	}
+	return a.class
+}
+
+// keep stores a complete block and tells its homes; it counts as of a class. A block that
+// cannot be stored has been read all the same.
+func (r *Fetcher) keep(ft *fetch, class shoal.Class) {
 	if err := r.store.Put(ft.key, ft.file(class), ft.buf, ft.sums); err != nil {
 		r.stats.notKept.Add(1)
 		r.giveBack(ft)
 		r.cfg.Logger.Debug("block not kept", "key", ft.key, "err", err)
 		return
 	}
-	r.where.Add(ft.key, shoal.BlockSum(ft.sums), r.cfg.Limits(ft.entry.Mount), ft.leased)
+	r.where.Add(ft.key, shoal.BlockSum(ft.sums), r.cfg.Limits(ft.entry.Mount), class, ft.leased)
 	if !r.store.Has(ft.key) { // evicted in between: its Drop may have overtaken the Add
 		r.where.Drop(ft.key, 0)
 	}

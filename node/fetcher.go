@@ -24,7 +24,7 @@ type directory interface {
 	// Locate says for each key who has it, or that the caller is to fill it, and then who is
 	// to keep what the caller offers, as it will not.
 	Locate(ctx context.Context, keys []shoal.Key, avoid []replicas.Avoid, offer *replicas.Offer) []replicas.Answer
-	Add(key shoal.Key, sum shoal.Sum, limits replicas.Limits, leased bool)
+	Add(key shoal.Key, sum shoal.Sum, limits replicas.Limits, class shoal.Class, leased bool)
 	Drop(key shoal.Key, idle time.Duration)
 	Renew(keys ...shoal.Key)
 	Release(key shoal.Key)

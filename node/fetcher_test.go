@@ -108,7 +108,7 @@ func (d *scriptedDirectory) Locate(_ context.Context, keys []shoal.Key, avoid []
 	return out
 }
 
-func (d *scriptedDirectory) Add(key shoal.Key, _ shoal.Sum, _ replicas.Limits, _ bool) {
+func (d *scriptedDirectory) Add(key shoal.Key, _ shoal.Sum, _ replicas.Limits, _ shoal.Class, _ bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.added = append(d.added, key)

@@ -92,7 +92,7 @@ func testBlock(number byte, i int) shoal.Key {
 
 // Add has the home count a holder, whose replica is a keeper's, and tell the other that its own
 // is not the last any more.
-func (n *duoNode) Add(key shoal.Key, _ shoal.Sum, _ replicas.Limits, _ bool) {
+func (n *duoNode) Add(key shoal.Key, _ shoal.Sum, _ replicas.Limits, _ shoal.Class, _ bool) {
 	n.duo.mu.Lock()
 	others := slices.Clone(n.duo.holders[key])
 	n.duo.holders[key] = append(n.duo.holders[key], n.id)
@@ -183,7 +183,7 @@ func (n *duoNode) fill(t *testing.T, until func() bool) {
 		if err := n.store.Put(key, blockstore.File{SizeBytes: int64(len(data)), Dataset: "/m"}, data, sums); err != nil {
 			t.Fatal(err)
 		}
-		n.Add(key, shoal.BlockSum(sums), replicas.Limits{}, false)
+		n.Add(key, shoal.BlockSum(sums), replicas.Limits{}, shoal.Last, false)
 		if synctest.Wait(); until() {
 			return
 		}

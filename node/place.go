@@ -144,7 +144,7 @@ func (r *Fetcher) take(ctx context.Context, ft *fetch, from shoal.NodeID) {
 	_, err := r.fromPeers(ctx, ft, replicas.Answer{Kind: replicas.Filling, Nodes: []shoal.NodeID{from}})
 	if err == nil {
 		r.stats.taken.Add(1)
-		r.keep(ft)
+		r.keep(ft, shoal.Last)
 	} else {
 		r.cfg.Logger.Debug("offered block not taken", "key", ft.key, "from", from, "err", err)
 	}

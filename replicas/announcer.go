@@ -70,7 +70,6 @@ type item struct {
 	Change
 	mark   mark
 	news   bool   // it has just happened: no push tells it
-	leased bool   // its home names the node as the filler until it hears this
 	at     Tick   // when it happened
 	before uint64 // version before it happened
 }
@@ -157,7 +156,7 @@ func (a *Announcer) gain(now Tick, before *Table) {
 // to fill it. Call it after the block has become visible.
 func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, leased bool) {
 	a.digests.add(HashKey(key))
-	a.tell(now, key, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Gained: gainNumber(a.version + 1)}, leased)
+	a.tell(now, key, Change{Key: key, Sum: sum, Limits: limits.clip(), Held: true, Gained: gainNumber(a.version + 1), Filled: leased})
 	a.version++
 }
 
@@ -166,17 +165,17 @@ func (a *Announcer) Add(now Tick, key shoal.Key, sum shoal.Sum, limits Limits, l
 func (a *Announcer) Drop(now Tick, key shoal.Key, idle Idle) {
 	_, told := a.news[key]
 	a.digests.drop(HashKey(key), told)
-	a.tell(now, key, drop(key, idle), false)
+	a.tell(now, key, drop(key, idle))
 }
 
-func (a *Announcer) tell(now Tick, key shoal.Key, c Change, leased bool) {
+func (a *Announcer) tell(now Tick, key shoal.Key, c Change) {
 	if a.news != nil {
 		a.news[key] = c.Held
 	}
 	home, backup := a.table.Homes(ShardOf(key))
 	for _, id := range [2]shoal.NodeID{home, backup} {
 		if s := a.byHome[id]; s != nil {
-			a.enqueue(now, s, item{Change: c, news: true, leased: leased, at: now})
+			a.enqueue(now, s, item{Change: c, news: true, at: now})
 		}
 	}
 }
@@ -197,8 +196,8 @@ func (a *Announcer) enqueue(now Tick, s *stream, it item) {
 // delay returns how long it may wait for company.
 func (a *Announcer) delay(it item) Tick {
 	switch {
-	case it.leased:
-		return a.rules.SlowDelay
+	case it.Filled:
+		return a.rules.SlowDelay // its home names the node as the filler until it hears this
 	case it.Held || it.mark != noMark:
 		return a.rules.AddDelay
 	}

@@ -106,8 +106,9 @@ func (p *member) digest(index uint16) Digest {
 	return p.digests[index]
 }
 
-// gainHolder records p as a holder of the block in slot, and reports whether it was none.
-func (d *Directory) gainHolder(slot uint32, p *member, hash uint64) bool {
+// gainHolder records p as a holder of the block in slot, which takes its replica for one of a
+// class, and reports whether it was none.
+func (d *Directory) gainHolder(slot uint32, p *member, hash uint64, class shoal.Class) bool {
 	was, arranged := d.toldOf(slot, hash)
 	if !d.entries.addHolder(slot, p.number) {
 		return false
@@ -119,7 +120,7 @@ func (d *Directory) gainHolder(slot uint32, p *member, hash uint64) bool {
 	}
 	p.digests[i].add(hash)
 	if arranged {
-		d.joined(slot, p, was)
+		d.joined(slot, p, was, class)
 	}
 	return true
 }

@@ -48,7 +48,7 @@ func BenchmarkDirectoryDelta(b *testing.B) {
 			if holders == "two" {
 				other := Message{Type: MsgBatch, From: "n1", Seq: 1, Changes: make([]Change, len(keys))}
 				for i, key := range keys {
-					other.Changes[i] = Change{Key: key, Sum: 1, Held: true, Gained: uint64(i + 1)}
+					other.Changes[i] = Change{Key: key, Sum: 1, Held: true, Gained: uint64(i + 1), Filled: true}
 				}
 				d.Step(start, other)
 			}
@@ -60,7 +60,7 @@ func BenchmarkDirectoryDelta(b *testing.B) {
 				for i := range m.Changes {
 					m.Changes[i] = drop(keys[(n*batch+i)%len(keys)], 0)
 					if n/(len(keys)/batch)%2 == 1 {
-						m.Changes[i] = Change{Key: keys[(n*batch+i)%len(keys)], Sum: 1, Held: true, Gained: uint64(n*batch + i + 1)}
+						m.Changes[i] = Change{Key: keys[(n*batch+i)%len(keys)], Sum: 1, Held: true, Gained: uint64(n*batch + i + 1), Filled: true}
 					}
 				}
 				d.Step(start, m)

@@ -82,7 +82,7 @@ func (m *mesh) command(t *testing.T, d *datadriven.TestData) string {
 	m.verbose = d.HasArg("verbose")
 	var words []string
 	for _, a := range d.CmdArgs {
-		if len(a.Vals) == 0 && a.Key != "verbose" {
+		if len(a.Vals) == 0 && a.Key != "verbose" && a.Key != "filled" {
 			words = append(words, a.Key)
 		}
 	}
@@ -135,11 +135,11 @@ func (m *mesh) nodeCommand(t *testing.T, d *datadriven.TestData, n *meshNode, wo
 		keys[i] = m.key(w)
 	}
 	switch d.Cmd {
-	case "hold":
+	case "hold": // filled: under a lease
 		for i, key := range keys {
 			n.store[key] = shoal.Sum(i + 1)
 			n.stand[key] = shoal.Untold()
-			m.send(n.core.Add(m.now, key, n.store[key], limitsArg(d), false))
+			m.send(n.core.Add(m.now, key, n.store[key], limitsArg(d), d.HasArg("filled")))
 		}
 	case "drop", "lose":
 		for _, key := range keys {

@@ -33,7 +33,9 @@
 //
 // A holder that is a keeper may not drop its replica alone, so that two evictions at once
 // never lose the last replica of a block (policy.md §2.4). Every replica starts as a
-// keeper's, and only the home's orders change that:
+// keeper's. It counts as the last one if the node had the lease to fill it, else as what the
+// node took it for when it asked who has the block, which the home does not know: it tells that
+// holder what the replica is worth (Change.Filled). Only the home's orders change that:
 //
 //   - To be keeper, with the class of the replica. The holder takes it on, and says that it
 //     has (Obeyed), that it does not have the block (Gone), or that it has gained it since the

@@ -55,15 +55,15 @@ func (d *Directory) standings(slot uint32, dst []told) []told {
 	return dst
 }
 
-// joined arranges what follows from p being a holder of slot now; was is what the others
-// had been told.
-func (d *Directory) joined(slot uint32, p *member, was []told) {
+// joined arranges what follows from p being a holder of slot now, which takes its replica for
+// one of a class and itself for a keeper; was is what the others had been told.
+func (d *Directory) joined(slot uint32, p *member, was []told, class shoal.Class) {
 	e := d.entries.at(slot)
 	if k := e.Keepers(); e.Limits().Keeps(k, p.drains()) {
 		d.entries.place(slot, p.number, k)
 		e.SetKeepers(k + 1)
 	}
-	d.differ(slot, append(was, told{p: p, class: shoal.Last, keeper: true}))
+	d.differ(slot, append(was, told{p: p, class: class, keeper: true}))
 }
 
 // parted arranges what follows from p being no holder of slot any more.
@@ -106,10 +106,13 @@ func (d *Directory) differ(slot uint32, was []told) {
 	d.review(e.key)
 }
 
-// untold tells p, a holder of slot, what it is, as nobody knows what it was told before.
-func (d *Directory) untold(slot uint32, p *member) {
+// untold is the class of a replica of which nobody knows what its holder was told.
+const untold shoal.Class = shoal.Classes
+
+// retellTo tells p, a holder of slot, what it is, as nobody knows what it was told before.
+func (d *Directory) retellTo(slot uint32, p *member) {
 	if d.arranges(ShardOf(d.entries.at(slot).key)) {
-		d.differ(slot, []told{{p: p, class: shoal.Classes}})
+		d.differ(slot, []told{{p: p, class: untold}})
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	changeIdle   = 1 << 4
 	changeSum    = 1 << 5
 	changeGained = 1 << 6
+	changeFilled = 1 << 7
 
 	orderKeeper     = 1 << 2
 	orderClassShift = 3 // 2 bits
@@ -74,6 +75,9 @@ func appendChanges(b []byte, changes []Change) []byte {
 		flags := byte(changeHeld)
 		if c.Gained != 0 {
 			flags |= changeGained
+		}
+		if c.Filled {
+			flags |= changeFilled
 		}
 		if c.Limits != limits {
 			flags |= changeLimits
@@ -201,7 +205,7 @@ func (r *reader) changes() []Change {
 			}
 			continue
 		}
-		c.Key = lines.key(flags)
+		c.Key, c.Filled = lines.key(flags), flags&changeFilled != 0
 		if flags&changeGained != 0 {
 			gained += r.uvarint(math.MaxUint64)
 			c.Gained = gained

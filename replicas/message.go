@@ -82,6 +82,7 @@ type Change struct {
 	Sum    shoal.Sum
 	Limits Limits
 	Gained uint64 // the number of this gain, if it is news: by it an order may name the block
+	Filled bool   // it is news of what the sender filled under a lease: it takes it for the last replica
 
 	// Of a block that is dropped.
 	Hash uint64 // of its key: the home knows which it is among those the sender holds

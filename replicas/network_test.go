@@ -62,9 +62,11 @@ func (n *network) join(id shoal.NodeID) {
 	}
 }
 
-func (n *network) hold(id shoal.NodeID, key shoal.Key) {
+func (n *network) hold(id shoal.NodeID, key shoal.Key) { n.holdAs(id, key, shoal.Last) }
+
+func (n *network) holdAs(id shoal.NodeID, key shoal.Key, class shoal.Class) {
 	n.stores[id].put(key)
-	n.run[id].Add(key, sumFor(key), Limits{}, false)
+	n.run[id].Add(key, sumFor(key), Limits{}, class, false)
 }
 
 func (n *network) drop(id shoal.NodeID, keys ...shoal.Key) {

@@ -56,6 +56,30 @@ func TestRunnerResigns(t *testing.T) {
 
 // A home that is silent for a while hears of a resignation when it is back; nobody is let go
 // meanwhile.
+// A replica counts as what its reader takes it for until its home says what it is worth, whether
+// the reader was right or not.
+func TestRunnerTellsWhatReplicasAreWorth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 3)
+		defer net.close()
+		time.Sleep(12 * time.Second)
+		keys := someKeys(20)
+		for _, key := range keys {
+			net.holdAs("n1", key, shoal.Surplus)
+		}
+		net.expect("n1", keys, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		time.Sleep(time.Second)
+		net.expect("n1", keys, shoal.Standing{Class: shoal.Last, Keeper: true})
+		for _, key := range keys {
+			net.holdAs("n2", key, shoal.Surplus)
+		}
+		net.expect("n2", keys, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		time.Sleep(time.Second)
+		net.expect("n1", keys, shoal.Standing{Class: shoal.Surplus, Keeper: true})
+		net.expect("n2", keys, shoal.Standing{Class: shoal.Surplus})
+	})
+}
+
 func TestRunnerResignsUntilHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newNetwork(t, 3)

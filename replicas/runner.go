@@ -132,16 +132,17 @@ func (r *Runner) lookAhead() {
 }
 
 // Add announces that the node holds key, as a keeper, and how many replicas its dataset
-// wants; leased says that the node had the lease to fill it. Call it after the block has
-// become visible.
-func (r *Runner) Add(key shoal.Key, sum shoal.Sum, limits Limits, leased bool) {
+// wants; class is what the replica counts as until its home has said what it is worth, and
+// leased says that the node had the lease to fill it. Call it after the block has become
+// visible.
+func (r *Runner) Add(key shoal.Key, sum shoal.Sum, limits Limits, class shoal.Class, leased bool) {
 	r.orders.Lock()
 	defer r.orders.Unlock()
 	r.mu.Lock()
 	r.post(r.core.Add(r.now(), key, sum, limits, leased))
 	r.mu.Unlock()
 	// An order meant for a replica that has gone may have found this one, before it was known.
-	r.holdings.Stand(key, shoal.Untold(), 0)
+	r.holdings.Stand(key, shoal.Standing{Class: class, Keeper: true}, 0)
 }
 
 // Drop announces that the node holds key no more, and how long it had not been read; zero is

@@ -150,7 +150,7 @@ func (a *Announcer) EndChecks(now Tick, checked []Change) {
 			if !c.Held {
 				c = drop(key, 0)
 			}
-			a.tell(now, key, c, false)
+			a.tell(now, key, c)
 		}
 	}
 	a.checking = false

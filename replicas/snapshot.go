@@ -283,8 +283,9 @@ func (d *Directory) restore(r Record, hash uint64) {
 			e.sum = r.Sum
 			e.SetLimits(r.Limits)
 		}
-		d.gainHolder(slot, p, hash)
-		d.untold(slot, p)
+		if !d.gainHolder(slot, p, hash, untold) {
+			d.retellTo(slot, p)
+		}
 		if i < r.Keepers && !d.arranges(shard) {
 			d.entries.hint(slot, p.number)
 		}

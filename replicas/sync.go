@@ -302,8 +302,12 @@ func (d *Directory) change(p *member, c Change) {
 		d.counts.Mismatches++
 	}
 	d.limit(slot, c.Limits)
-	if !d.gainHolder(slot, p, hash) || c.Gained == 0 {
-		d.untold(slot, p)
+	class := untold
+	if c.Filled {
+		class = shoal.Last
+	}
+	if !d.gainHolder(slot, p, hash, class) {
+		d.retellTo(slot, p)
 	}
 	if mv := d.moves[c.Key]; mv != nil {
 		mv.name(p, c.Gained)

@@ -143,7 +143,7 @@ func wireSamples() []Message {
 		{Type: MsgCheck, Changes: changes},
 		{Type: MsgDone},
 		{Type: MsgBatch, Version: math.MaxUint64, Changes: append([]Change{
-			{Key: keys[0], Sum: 7, Held: true, Gained: 5, Limits: Limits{Min: 1, Max: 3}},
+			{Key: keys[0], Sum: 7, Held: true, Gained: 5, Filled: true, Limits: Limits{Min: 1, Max: 3}},
 			{Key: shoal.Key{Index: 2}, Sum: 8, Held: true, Limits: Limits{Min: 1, Max: 3}},
 			{Key: shoal.Key{Index: 3}, Sum: 8, Held: true, Gained: math.MaxUint64, Limits: Limits{Min: 1, Max: 3}},
 			{Hash: 3, Idle: 200},

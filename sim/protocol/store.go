@@ -18,8 +18,14 @@ type replica struct {
 // Store puts a block into a node's store, which announces it, and makes room for it.
 func (m *Mesh) Store(id shoal.NodeID, key shoal.Key) { m.store(m.node(id), key, false) }
 
+// store has a node which did not have the lease to fill the block take its replica for a
+// surplus one, whether that is so or not: its home is to tell it.
 func (m *Mesh) store(n *node, key shoal.Key, leased bool) {
-	n.store[key] = &replica{standing: shoal.Untold()}
+	standing := shoal.Standing{Class: shoal.Surplus, Keeper: true}
+	if leased {
+		standing.Class = shoal.Last
+	}
+	n.store[key] = &replica{standing: standing}
 	m.send(n.core.Add(m.now, key, sumOf(key), m.limits(key), leased))
 	m.makeRoom(n)
 }
