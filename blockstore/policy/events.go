@@ -68,9 +68,10 @@ func (w *Weighted) Credit(slot uint32, idle Tick) {
 	}
 }
 
-// SetClass says that the replica in slot is of a class now. It joins those of the class at
-// the cold end, with what is known of its reads (policy.md §5.2), or at the hot end when it
-// was deferred and read meanwhile. Unknown slots are ignored.
+// SetClass says that the replica in slot is of a class now. It joins those of the class with
+// what is known of its reads: at the cold end (policy.md §5.2) if it is worth less than before,
+// as others have the block, else at the end that its last read is nearer to; and at the hot
+// end when it was deferred and read meanwhile. Unknown slots are ignored.
 func (w *Weighted) SetClass(slot uint32, class shoal.Class) {
 	e := w.store.present(slot)
 	if e == nil {
@@ -211,20 +212,63 @@ func (w *Weighted) warm(slot uint32, e *entry, l *list) {
 // rejoin puts a slot into a queue with what is known of its reads.
 func (w *Weighted) rejoin(slot uint32, e *entry, to *queue) {
 	l := &w.store.lists[e.list()]
-	reads, size, where := l.reads, w.sizeIn(e, l), cold
+	q, reads, size, where := w.queueAt(l.queue), l.reads, w.sizeIn(e, l), cold
 	if e.is(deferred) && e.is(visited) {
 		reads += min(1, maxReads-reads)
 		where = hot
 	}
-	number := uint32(0)
-	if q := w.queueAt(l.queue); to != q && reads == l.reads && e.list() != q.base {
+	number, was := uint32(0), q.class
+	if to != q && reads == l.reads && e.list() != q.base {
 		number = w.kin(e.list(), to)
 	}
 	w.delist(slot, e)
 	if number == 0 {
 		number = w.listFor(to, reads, size)
 	}
+	if to.class < was && w.recent(&w.store.lists[number], e.tick) {
+		where = hot
+	}
 	w.enter(slot, to, number, where)
+	if to.class > was && where == cold {
+		w.chill(e, to)
+	}
+}
+
+// chill has a slot that has just joined the cold end of a queue count as cold as the coldest of its
+// group that are worth as much or more, and forget that it was read: a replica of what others have as
+// well goes before any that nobody else has (policy.md §3.4, "both").
+func (w *Weighted) chill(e *entry, q *queue) {
+	if q.group.base() == BaseUniform {
+		return
+	}
+	e.mark &^= visited
+	l, coldest := &w.store.lists[e.list()], e.tick
+	if e.is(late) {
+		coldest = l.cold
+	}
+	for class := range q.class + 1 {
+		if other := &q.group.queues[class]; other.live >= 0 {
+			next := w.next(other)
+			w.settle(next)
+			if w.age(next.headTick) > w.age(coldest) {
+				coldest = next.headTick
+			}
+		}
+	}
+	if w.age(coldest) > w.age(e.tick) {
+		e.mark |= late
+		l.cold, l.known = coldest, false
+	}
+}
+
+// recent reports whether a read at a tick is nearer to that of the newest slot of a list than to
+// that of the oldest.
+func (w *Weighted) recent(l *list, at Tick) bool {
+	if l.oldest == noSlot {
+		return false
+	}
+	first, last := w.age(w.store.at(l.oldest).tick), w.age(w.store.at(l.newest).tick)
+	return w.age(at) < last+(max(first, last)-last)/2
 }
 
 // join puts a slot that is in no list into a queue.

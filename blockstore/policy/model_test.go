@@ -242,8 +242,46 @@ func (m *model) rejoin(slot uint32, class shoal.Class) {
 		s.reads = min(s.reads+1, maxReads)
 		where = hot
 	}
+	was, uniform := s.class, m.rules[s.group].Base == BaseUniform
 	s.class = class
+	if class < was && m.recent(slot) {
+		where = hot
+	}
 	m.place(slot, where)
+	if class > was && where == cold && !uniform {
+		m.chill(slot)
+	}
+}
+
+// recent reports whether a slot that is about to join its list was read at a time that is nearer
+// to that of the newest one.
+func (m *model) recent(slot uint32) bool {
+	s := m.slots[slot]
+	defer func(was bool) { s.deferred = was }(s.deferred)
+	s.deferred = true
+	others := m.in(m.list(s))
+	if len(others) == 0 {
+		return false
+	}
+	oldest, newest := m.slots[others[0]].tick, m.slots[others[len(others)-1]].tick
+	return s.tick > newest-(newest-min(oldest, newest))/2
+}
+
+// chill has a slot count as cold as the coldest of its group that are worth as much or more.
+func (m *model) chill(slot uint32) {
+	s := m.slots[slot]
+	coldest := s.tick
+	if s.late {
+		coldest = m.cold[m.list(s)]
+	}
+	for class := range s.class + 1 {
+		if _, tick, ok := m.head(modelList{group: s.group, class: class}); ok {
+			coldest = min(coldest, tick)
+		}
+	}
+	if coldest < s.tick {
+		s.late, m.cold[m.list(s)] = true, coldest
+	}
 }
 
 func (m *model) remove(slot uint32) {

@@ -227,7 +227,7 @@ func (w *Weighted) settle(l *list) {
 		l.head = w.store.sweep(l)
 	}
 	e := w.store.at(l.head)
-	l.headTick, l.headCode, l.known = e.tick, e.code(), true
+	l.headTick, l.headCode, l.known, l.round = e.tick, e.code(), true, 0
 	if e.is(late) && w.age(l.cold) > w.age(e.tick) {
 		l.headTick = l.cold
 	}

@@ -159,8 +159,8 @@ func (q *queue) before(other *queue) bool {
 // something it depends on changes: the victim, the time, a cost, or the group's rate.
 func (w *Weighted) headWeight(q *queue) float64 {
 	l := w.next(q)
-	if !l.known || l.round != w.round {
-		w.settle(l)
+	w.settle(l)
+	if l.round != w.round {
 		l.value, l.round = w.weight(q, l, l.headTick, l.headCode), w.round
 	}
 	return l.value
