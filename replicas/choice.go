@@ -19,11 +19,12 @@ type Candidate struct {
 // a hash (policy.md §2.4, rule 2).
 func Score(hash, seed uint64) uint64 { return mix(hash ^ seed) }
 
-// ChooseKeepers returns the indexes of those of a block's holders that are to be its keepers,
-// as many as l asks for, best first (policy.md §2.4); none when all who could be resign, or
-// nobody is there. It changes the order of nothing.
-func ChooseKeepers(all []Candidate, l Limits) []int {
-	var able, draining, resigning []int
+// ChooseKeepers appends to dst the indexes of those of a block's holders that are to be its
+// keepers, as many as l asks for, best first (policy.md §2.4); none when all who could be resign,
+// or nobody is there. It changes the order of nothing.
+func ChooseKeepers(dst []int, all []Candidate, l Limits) []int {
+	var few [3][8]int
+	able, draining, resigning := few[0][:0], few[1][:0], few[2][:0]
 	for i, c := range all {
 		switch {
 		case c.Away:
@@ -56,25 +57,26 @@ func ChooseKeepers(all []Candidate, l Limits) []int {
 			cmp.Compare(b.Score, a.Score),
 		)
 	})
-	return pick(all, able, need)
+	return pick(dst, all, able, need)
 }
 
-// pick returns the first need of able, passing over zones that have one while there are
+// pick appends to dst the first need of able, passing over zones that have one while there are
 // others.
-func pick(all []Candidate, able []int, need int) []int {
-	var chosen []int
-	for _, other := range []bool{true, false} {
+func pick(dst []int, all []Candidate, able []int, need int) []int {
+	from := len(dst)
+	for _, other := range [...]bool{true, false} {
 		for _, i := range able {
+			chosen := dst[from:]
 			if len(chosen) == need {
-				return chosen
+				return dst
 			}
 			near := slices.ContainsFunc(chosen, func(j int) bool { return all[j].Zone == all[i].Zone })
 			if (!other || !near) && !slices.Contains(chosen, i) {
-				chosen = append(chosen, i)
+				dst = append(dst, i)
 			}
 		}
 	}
-	return chosen
+	return dst
 }
 
 // inZone returns how many candidates are of a zone.

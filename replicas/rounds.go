@@ -132,7 +132,8 @@ func (d *Directory) choose(slot uint32, mv *move) []*member {
 		})
 	}
 	var chosen []*member
-	for _, i := range ChooseKeepers(candidates, e.Limits()) {
+	var places [MostKeepers]int
+	for _, i := range ChooseKeepers(places[:0], candidates, e.Limits()) {
 		chosen = append(chosen, all[i].p)
 	}
 	return chosen

@@ -67,7 +67,8 @@ func (f *Fleet) choose(block uint32, resigning *node) bool {
 			Away: n.state == crashed, Draining: n.state == draining, Resigning: n == resigning,
 		})
 	}
-	chosen := replicas.ChooseKeepers(f.candidates, h.Limits())
+	var places [replicas.MostKeepers]int
+	chosen := replicas.ChooseKeepers(places[:0], f.candidates, h.Limits())
 	if len(chosen) == 0 {
 		return false
 	}
