@@ -50,6 +50,7 @@ type disk struct {
 	moved     atomic.Uint64
 	corrupt   atomic.Uint64
 	scrubbed  scrubProgress
+	exposed   exposures
 	scanned   atomic.Bool   // scan came to its end
 	rescan    atomic.Bool   // it did not, because the disk failed
 	scanning  sync.Mutex    // held while scan is at work; before mu
@@ -73,6 +74,7 @@ type disk struct {
 	policy   policy.Policy
 	datasets *datasets
 	readers  map[uint32]int         // by entry number
+	verified map[uint32]struct{}    // entries of earlier runs' blocks that Whole.Verify found good
 	demand   map[policy.Class]int64 // bytes wanted without waiting; NoClass is for sparse blocks
 	cutting  map[policy.Class]bool  // a slab is being made for the class
 	classes  [shoal.Classes]Usage   // of visible blocks
@@ -291,6 +293,7 @@ func (d *disk) hide(b *block) {
 	d.answered(n)
 	d.left(e.key)
 	d.sums.forget(e.key)
+	delete(d.verified, n)
 }
 
 // vacate gives back the place of a block that is out of the index and that nobody reads.

@@ -28,6 +28,7 @@ func (d *disk) run(quit <-chan struct{}, retry time.Duration) {
 			d.evict(quit)
 		case <-retries.C:
 			d.retry()
+			d.unexpose()
 			if d.exceeds() { // what was pinned or read then may go now, though nobody puts
 				d.evict(quit)
 			}

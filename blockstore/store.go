@@ -69,6 +69,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	for _, d := range s.disks {
 		if d.healthy() {
+			s.exposeEarlier(d)
 			d.startScan()
 			d.wake() // the limit may be lower than it was
 		}
@@ -111,7 +112,7 @@ func (s *Store) newDisk(i int) *disk {
 		handles: newHandles(s.cfg.files, path, max(8, s.cfg.OpenFiles/len(s.cfg.Disks))), claims: s.claims, pins: s.pins,
 		sums: newSumsCache(sumsKept), datasets: newDatasets(path, quotas, s.cfg.Rules), newPolicy: s.cfg.policy, progress: s.cfg.Progress,
 		onEvict: s.cfg.OnEvict, resign: s.cfg.Resign, forward: s.cfg.Forward, began: time.Now(), log: s.cfg.Logger, kick: make(chan struct{}, 1), closing: none,
-		readers: make(map[uint32]int), demand: make(map[policy.Class]int64), refused: make(map[policy.Class]uint64), cutting: make(map[policy.Class]bool),
+		readers: make(map[uint32]int), verified: make(map[uint32]struct{}), demand: make(map[policy.Class]int64), refused: make(map[policy.Class]uint64), cutting: make(map[policy.Class]bool),
 	}
 	if len(s.cfg.Disks) > 1 {
 		d.elsewhere = func(key shoal.Key) bool {
