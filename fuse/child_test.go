@@ -69,6 +69,7 @@ type report struct {
 	Stats   Stats
 	Lookups map[string]int
 	Closed  int
+	Backing int // files of the host that are held
 	Error   string
 }
 
@@ -103,7 +104,7 @@ func obey(s *Server, tr *tree, command []string) string {
 	case "stats":
 		tr.mu.Lock()
 		defer tr.mu.Unlock()
-		b, _ := json.Marshal(report{Stats: s.Stats(), Lookups: tr.lookups, Closed: tr.closed})
+		b, _ := json.Marshal(report{Stats: s.Stats(), Lookups: tr.lookups, Closed: tr.closed, Backing: tr.backings})
 		return string(b)
 	case "entered": // wait until something blocks
 		return <-tr.entered
@@ -124,6 +125,16 @@ func obey(s *Server, tr *tree, command []string) string {
 		err = s.Unmount()
 	case "wait":
 		s.Wait()
+	case "closed": // wait until a file has been closed
+		<-tr.shut
+	case "back": // the kernel may read a file by itself
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		tr.backed[command[1]] = command[2]
+	case "unback":
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		delete(tr.backed, command[1])
 	case "big": // a file for benchmarks
 		n, _ := strconv.Atoi(command[2])
 		tr.file(shoal.RootID, command[1], noise(11, n))

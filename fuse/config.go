@@ -48,6 +48,8 @@ type Config struct {
 	// ReadAheadKiB is how far the kernel reads ahead in a file that is read in
 	// order; default 1024, at most 65536. Setting it needs root; else it is 128.
 	ReadAheadKiB int
+	// NoPassthrough says why the kernel is to read no file by itself; "" lets it (see Backed).
+	NoPassthrough string
 	// MaxOpen bounds the open files and directories; beyond it opens fail with
 	// ENFILE. Default 1,000,000.
 	MaxOpen int

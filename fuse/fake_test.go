@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ type tree struct {
 	lookups  map[string]int
 	listed   []string // the after of every ReadDir
 	closed   int
+	shut     chan struct{}     // one for each file that was closed, as far as there is room
+	backed   map[string]string // files of the host that have what is read, by name
+	backings int               // of these, held now
 
 	lent atomic.Int64 // reads whose bytes have not been given back
 
@@ -51,6 +55,8 @@ func newTree() *tree {
 		children:  map[uint64]map[string]uint64{shoal.RootID: {}},
 		data:      map[uint64][]byte{},
 		lookups:   map[string]int{},
+		backed:    map[string]string{},
+		shut:      make(chan struct{}, 100),
 		gate:      make(chan struct{}),
 		entered:   make(chan string, 100),
 		cancelled: make(chan string, 100),
@@ -208,6 +214,28 @@ func (f *treeFile) Read(ctx context.Context, p []byte, off int64) ([]byte, func(
 	}, nil
 }
 
+// Backing returns a file of the host whose bytes tell who has read them: they are others.
+func (f *treeFile) Backing() (*os.File, func(), error) {
+	f.tree.mu.Lock()
+	defer f.tree.mu.Unlock()
+	path, ok := f.tree.backed[f.name]
+	if !ok {
+		return nil, nil, nil
+	}
+	host, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.tree.backings++
+	return host, func() {
+		f.tree.mu.Lock()
+		defer f.tree.mu.Unlock()
+		f.tree.backings--
+	}, nil
+}
+
+func (f *treeFile) Passed() {}
+
 // lendFrom is the length from which reads of a treeFile are lent.
 const lendFrom = 64 << 10
 
@@ -215,6 +243,10 @@ func (f *treeFile) Close() error {
 	f.tree.mu.Lock()
 	defer f.tree.mu.Unlock()
 	f.tree.closed++
+	select {
+	case f.tree.shut <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

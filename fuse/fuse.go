@@ -95,6 +95,7 @@ func Mount(names Names, files Files, cfg Config) (*Server, error) {
 		served: make(chan struct{}),
 	}
 	r.stale = s.inval.try
+	r.through.serve(conn, cfg.NoPassthrough)
 	go s.inval.run()
 	go s.serve()
 	where.setReadAhead(cfg)

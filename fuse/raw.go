@@ -26,6 +26,7 @@ type raw struct {
 	files Files
 
 	open    *table[*handle]
+	through *passthrough
 	dirs    *table[*dir]
 	results sync.Pool                        // of *result
 	stale   func(parent uint64, name string) // has the kernel ask for a name again
@@ -38,8 +39,9 @@ type raw struct {
 
 // A handle is one open file.
 type handle struct {
-	entry shoal.Entry
-	file  File
+	entry  shoal.Entry
+	file   File
+	passed bool // the kernel reads it by itself
 }
 
 var _ gofuse.RawFileSystem = (*raw)(nil)
@@ -51,6 +53,7 @@ func newRaw(names Names, files Files, cfg Config) *raw {
 		names:    names,
 		files:    files,
 		open:     newTable[*handle](cfg.MaxOpen),
+		through:  newPassthrough(),
 		dirs:     newTable[*dir](cfg.MaxOpen),
 		stale:    func(uint64, string) {},
 		stopped:  make(chan struct{}),
@@ -127,6 +130,11 @@ func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	if err != nil {
 		return r.failed(idErrno(err), err, "open", in.NodeId, h.entry.Path)
 	}
+	id, passed, err := r.through.open(h.entry.ID, h.file)
+	if err != nil {
+		r.report(err, h.entry)
+	}
+	h.passed = passed
 	fh, ok := r.open.add(h)
 	if !ok {
 		r.shut(h)
@@ -134,6 +142,9 @@ func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	}
 	out.Fh = fh
 	out.OpenFlags = gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_NOFLUSH
+	if passed {
+		out.OpenFlags, out.BackingID = gofuse.FOPEN_PASSTHROUGH|gofuse.FOPEN_NOFLUSH, id
+	}
 	return gofuse.OK
 }
 
@@ -183,6 +194,7 @@ func (r *raw) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 }
 
 func (r *raw) shut(h *handle) {
+	r.through.close(h.entry.ID, h.passed)
 	if err := h.file.Close(); err != nil {
 		r.cfg.Logger.Warn("close", "path", h.entry.Path, "cause", err)
 	}
@@ -244,6 +256,13 @@ func (r *raw) failed(code gofuse.Status, err error, op string, id uint64, name s
 			"errno", syscall.Errno(code).Error(), "cause", err, "unreported", held)
 	}
 	return code
+}
+
+// report says why a file is not passed through, once a second at most.
+func (r *raw) report(err error, e shoal.Entry) {
+	if held, ok := r.logged.allow(time.Now()); ok {
+		r.cfg.Logger.Warn("no passthrough", "path", e.Path, "cause", err, "state", r.through.state(), "unreported", held)
+	}
 }
 
 // full is the answer when too many files or directories are open.

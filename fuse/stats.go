@@ -13,6 +13,10 @@ type Stats struct {
 	ReadBytes uint64
 	ReadDirs  uint64 // pages of listings
 
+	Passthrough        string // PassthroughOn, or why no file is passed through
+	PassthroughOpens   uint64 // of Opens, those whose reads the kernel serves: they are not in Reads
+	PassthroughRefused uint64 // files that could not be passed through, though they were whole
+
 	Errors     uint64 // requests answered with a failure (not "no such file" and the like)
 	Interrupts uint64 // requests ended because their caller stopped
 	Panics     uint64 // requests whose handler panicked
@@ -33,13 +37,18 @@ type counters struct {
 
 func (r *raw) stats() Stats {
 	return Stats{
-		Lookups:    r.n.lookups.Load(),
-		Negatives:  r.n.negatives.Load(),
-		Attrs:      r.n.attrs.Load(),
-		Opens:      r.n.opens.Load(),
-		Reads:      r.n.reads.Load(),
-		ReadBytes:  r.n.readBytes.Load(),
-		ReadDirs:   r.n.readDirs.Load(),
+		Lookups:   r.n.lookups.Load(),
+		Negatives: r.n.negatives.Load(),
+		Attrs:     r.n.attrs.Load(),
+		Opens:     r.n.opens.Load(),
+		Reads:     r.n.reads.Load(),
+		ReadBytes: r.n.readBytes.Load(),
+		ReadDirs:  r.n.readDirs.Load(),
+
+		Passthrough:        r.through.state(),
+		PassthroughOpens:   r.through.opens.Load(),
+		PassthroughRefused: r.through.refused.Load(),
+
 		Errors:     r.n.errors.Load(),
 		Interrupts: r.n.interrupts.Load(),
 		Panics:     r.n.panics.Load(),
