@@ -248,6 +248,7 @@ func (a *Agent) openPeers(context.Context) error {
 		a.leaving.Store(f)
 	}
 	a.files = NewFiles(a.fetch, a.store, int64(a.cfg.Read.Readahead))
+	a.onClose("files", a.files.Close)
 	a.openTraces()
 	// Nobody is admitted before the first membership, so s is complete by then.
 	a.joined([]shoal.Member{a.self})
@@ -341,7 +342,7 @@ func (a *Agent) openDoor(context.Context) error {
 	}
 	door, err := fuse.Mount(a.names, opener{a.files}, fuse.Config{
 		Path: a.cfg.Mount.Path, Cluster: a.cfg.Cluster.Name, AllowOther: a.cfg.Mount.AllowOther, Owner: owner(a.cfg.Mount),
-		TTL: a.fresh, Statfs: a.statfs, Logger: a.log.With("part", "fuse"),
+		NoPassthrough: noPassthrough(a.cfg), TTL: a.fresh, Statfs: a.statfs, Logger: a.log.With("part", "fuse"),
 	})
 	if err != nil {
 		return err
@@ -349,6 +350,17 @@ func (a *Agent) openDoor(context.Context) error {
 	a.door.Store(door)
 	a.onClose("mount", door.Unmount)
 	return nil
+}
+
+// noPassthrough says why no file can be, or is to be, read by the kernel itself.
+func noPassthrough(cfg *config.Config) string {
+	switch {
+	case cfg.Mount.Passthrough == config.PassthroughOff:
+		return "by configuration"
+	case len(cfg.Cache) > 1:
+		return "the blocks of a file lie in several cache directories"
+	}
+	return ""
 }
 
 // owner returns who owns the files of the mount: the agent's user where the config names

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/blockstore"
 )
 
 // Files opens entries for the doors. It keeps the blocks that open files hold in memory
@@ -14,9 +15,11 @@ import (
 // is let go, once the store has it.
 type Files struct {
 	fetch *Fetcher
-	store blocks
+	store localBlocks
 	ahead uint32 // blocks read ahead of a sequential reader, at most
 	trace *recorder
+
+	verifier verifier
 
 	bytes  [shoal.Tiers]atomic.Int64
 	opens  atomic.Int64
@@ -36,10 +39,23 @@ type heldFetch struct {
 	place  *list.Element
 }
 
+// localBlocks is what reading files asks of the store.
+type localBlocks interface {
+	ReadAt(key shoal.Key, p []byte, off int) (int, error)
+	WillNeed(key shoal.Key) bool
+	Whole(file shoal.FileID, size int64) *blockstore.Whole
+}
+
 // NewFiles returns Files that read through fetch, up to readahead bytes ahead of each
 // sequential reader.
-func NewFiles(fetch *Fetcher, store blocks, readahead int64) *Files {
+func NewFiles(fetch *Fetcher, store localBlocks, readahead int64) *Files {
 	return &Files{fetch: fetch, store: store, ahead: uint32(shoal.Blocks(readahead))}
+}
+
+// Close ends what Files do by themselves. No file may be open.
+func (r *Files) Close() error {
+	r.verifier.close()
+	return nil
 }
 
 // Open opens an entry for reading.

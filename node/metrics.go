@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/shoal-mesh/shoal"
+	"github.com/shoal-mesh/shoal/fuse"
 	"github.com/shoal-mesh/shoal/replicas"
 )
 
@@ -21,6 +22,7 @@ func (a *Agent) metrics() *prometheus.Registry {
 	}
 	a.readMetrics(reg)
 	reg.MustRegister(newCacheCollector(a.store.Stats))
+	a.kernelMetrics(reg)
 	a.meshMetrics(reg)
 	directoryMetrics(reg, a.where.Stats)
 	forwardMetrics(reg, a.forwarding)
@@ -50,6 +52,30 @@ func (a *Agent) readMetrics(reg *prometheus.Registry) {
 	count(reg, "not_placed_blocks_total", "Blocks another node was to keep, and did not.", nil, func() float64 { return float64(f.notPlaced.Load()) })
 	count(reg, "taken_blocks_total", "Blocks kept for another node.", nil, func() float64 { return float64(f.taken.Load()) })
 	count(reg, "fetch_failures_total", "Blocks that no source could bring.", nil, func() float64 { return float64(f.failures.Load()) })
+}
+
+// kernelMetrics tells of what the kernel asks of the mount; all are 0 without one.
+func (a *Agent) kernelMetrics(reg *prometheus.Registry) {
+	of := func(value func(s fuse.Stats) float64) func() float64 {
+		return func() float64 {
+			if door := a.door.Load(); door != nil {
+				return value(door.Stats())
+			}
+			return 0
+		}
+	}
+	count(reg, "kernel_reads_total", "Reads that the kernel asked of the mount.", nil, of(func(s fuse.Stats) float64 { return float64(s.Reads) }))
+	gauge(reg, "kernel_open_files", "Files open through the mount.", nil, of(func(s fuse.Stats) float64 { return float64(s.OpenFiles) }))
+	gauge(reg, "kernel_passthrough", "1 while the kernel reads files by itself that are whole here.", nil, of(func(s fuse.Stats) float64 {
+		if s.Passthrough == fuse.PassthroughOn {
+			return 1
+		}
+		return 0
+	}))
+	count(reg, "kernel_passthrough_opens_total", "Opened files whose reads the kernel serves by itself.", nil,
+		of(func(s fuse.Stats) float64 { return float64(s.PassthroughOpens) }))
+	count(reg, "kernel_passthrough_refused_total", "Files that the kernel would not read by itself.", nil,
+		of(func(s fuse.Stats) float64 { return float64(s.PassthroughRefused) }))
 }
 
 func (a *Agent) meshMetrics(reg *prometheus.Registry) {

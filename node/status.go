@@ -22,8 +22,9 @@ type Summary struct {
 	Zone      string          `json:"zone"`
 	Version   string          `json:"version"`
 	UptimeS   float64         `json:"uptime_s"`
-	View      string          `json:"view"`  // equal on nodes that see the same members
-	Mount     string          `json:"mount"` // where the namespace is mounted, "" if it is not
+	View      string          `json:"view"`             // equal on nodes that see the same members
+	Mount     string          `json:"mount"`            // where the namespace is mounted, "" if it is not
+	Kernel    *KernelStatus   `json:"kernel,omitempty"` // absent while it is not mounted
 	Cache     CacheStatus     `json:"cache"`
 	Forwards  ForwardStatus   `json:"forwards"`
 	Reads     ReadStats       `json:"reads"`
@@ -34,6 +35,17 @@ type Summary struct {
 	Names     NamesStatus     `json:"names"`
 	Mounts    []MountStatus   `json:"mounts"`
 	Trace     *TraceStatus    `json:"trace,omitempty"` // absent while reads are not recorded
+}
+
+// A KernelStatus tells of what the kernel asks of the mount.
+type KernelStatus struct {
+	OpenFiles int64  `json:"open_files"`
+	Reads     uint64 `json:"reads"`
+	ReadBytes uint64 `json:"read_bytes"`
+	// Passthrough is "on", or why the kernel reads no file by itself.
+	Passthrough        string `json:"passthrough"`
+	PassthroughOpens   uint64 `json:"passthrough_opens"`   // handles whose reads it serves: they are not in reads
+	PassthroughRefused uint64 `json:"passthrough_refused"` // files that it would not read by itself
 }
 
 // A CacheStatus tells of the block store.
@@ -163,8 +175,13 @@ func (a *Agent) Summary() Summary {
 		Cache: cacheStatus(a.store.Stats()), Forwards: a.forwarding(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
 		Trace: a.tracing(),
 	}
-	if a.door.Load() != nil {
+	if door := a.door.Load(); door != nil {
+		k := door.Stats()
 		s.Mount = a.cfg.Mount.Path
+		s.Kernel = &KernelStatus{
+			OpenFiles: k.OpenFiles, Reads: k.Reads, ReadBytes: k.ReadBytes,
+			Passthrough: k.Passthrough, PassthroughOpens: k.PassthroughOpens, PassthroughRefused: k.PassthroughRefused,
+		}
 	}
 	d, p, g, n := a.where.Stats(), a.host.Stats(), a.mesh.Stats(), a.names.Stats()
 	s.Directory = directoryStatus(d)

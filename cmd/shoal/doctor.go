@@ -77,7 +77,7 @@ func findingOf(check, detail string, err error, bad, cure string) finding {
 
 // machineFindings checks what every agent needs.
 func machineFindings() []finding {
-	found := []finding{kernelFinding(), fuseFinding(), clockFinding()}
+	found := []finding{kernelFinding(), fuseFinding(), passthroughFinding(), clockFinding()}
 	var files unix.Rlimit
 	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files)
 	if err == nil && files.Max < 8192 {
@@ -125,6 +125,30 @@ func fuseFinding() finding {
 		return finding{"fuse", "fail", "not root and no fusermount3", "run as root or install fuse3"}
 	}
 	return finding{"fuse", "ok", "/dev/fuse, by fusermount3", ""}
+}
+
+// passthroughFinding tells whether the kernel may read files of the cache by itself.
+func passthroughFinding() finding {
+	const admin = 21 // CAP_SYS_ADMIN
+	var u unix.Utsname
+	var major, minor int
+	err := unix.Uname(&u)
+	if err == nil {
+		_, err = fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	}
+	var caps [2]unix.CapUserData
+	if err == nil {
+		err = unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &caps[0])
+	}
+	switch {
+	case err != nil:
+		return findingOf("passthrough", "", err, "warn", "")
+	case major < 6 || major == 6 && minor < 9:
+		return finding{"passthrough", "warn", "the kernel cannot read whole files by itself: reads go through the agent", "use Linux 6.9 or newer"}
+	case caps[0].Effective&(1<<admin) == 0:
+		return finding{"passthrough", "warn", "without CAP_SYS_ADMIN reads go through the agent", "run the agent as root, the container privileged"}
+	}
+	return finding{"passthrough", "ok", "the kernel reads files by itself that are whole here", ""}
 }
 
 func clockFinding() finding {

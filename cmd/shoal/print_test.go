@@ -40,6 +40,7 @@ func TestPrintStatusOfTheMesh(t *testing.T) {
 		Cache:     node.CacheStatus{Bytes: 50 << 20, CapacityBytes: 100 << 20, SurplusBytes: 10 << 20, Blocks: 3, LastEvictions: 2},
 		Directory: node.DirectoryStatus{Entries: 5, Waiting: 1, Pulled: 2, Moved: 3, LastResigned: 4, Resigned: 5, StalenessP50S: 0.0312, StalenessP99S: 0.2},
 	}
+	one.Mount, one.Kernel = "/mnt/shoal", &node.KernelStatus{Passthrough: "off: by configuration"}
 	two := one
 	two.Directory.StalenessP99S = 1.26
 	var out strings.Builder
@@ -55,7 +56,7 @@ two    z1    serving  0s  50 MiB   100 MiB   50%   10%      3       2          1
 three  z1    serving  ?   ?        0 B       ?     ?        ?       ?          ?        ?     ? (no answer)
 total                     100 MiB  200 MiB   50%   10%      6       4
 
-* this node, 1; mounted at nothing
+* this node, 1; mounted at /mnt/shoal, passthrough off: by configuration
 
 DIRECTORY   STALE P50  STALE P99  WAITING  HANDED OVER  KEEPERS MOVED  LAST LET GO  RESIGNED
 10 entries  31ms       1.3s       2        4            6              8            10

@@ -61,7 +61,11 @@ func printStatus(w io.Writer, s node.Status) {
 		}
 		row("total", "", "", "", bytes(used), bytes(capacity), percent(used, capacity), percent(surplus, capacity), blocks, lost)
 	})
-	fmt.Fprintf(w, "\n* this node, %s; mounted at %s\n", s.ID, orNone(s.Mount))
+	fmt.Fprintf(w, "\n* this node, %s; mounted at %s", s.ID, orNone(s.Mount))
+	if s.Kernel != nil {
+		fmt.Fprintf(w, ", passthrough %s", s.Kernel.Passthrough)
+	}
+	fmt.Fprintln(w)
 	printTrace(w, s.Trace)
 	printDirectory(w, s.Members)
 	printDisks(w, s.Cache.Disks)

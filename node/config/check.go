@@ -95,6 +95,9 @@ func (k *checker) fuse(m FUSE) {
 	}
 	k.between("mount.uid", m.UID, -1, maxID)
 	k.between("mount.gid", m.GID, -1, maxID)
+	if m.Passthrough != PassthroughAuto && m.Passthrough != PassthroughOff {
+		k.refuse("mount.passthrough", m.Passthrough, fmt.Sprintf("give %q or %q", PassthroughAuto, PassthroughOff))
+	}
 }
 
 func (k *checker) read(r Read) {

@@ -124,7 +124,17 @@ type FUSE struct {
 	UID int64 `yaml:"uid"`
 	// GID is the group every file belongs to. -1 to 4294967294. Default -1: the agent's.
 	GID int64 `yaml:"gid"`
+	// Passthrough says whether the kernel may read files by itself that are longer than a block,
+	// whole in one cache directory and verified: "auto", where it can (Linux 6.9 and newer, with
+	// CAP_SYS_ADMIN), or "off". Default "auto".
+	Passthrough string `yaml:"passthrough"`
 }
+
+// The values of FUSE.Passthrough.
+const (
+	PassthroughAuto = "auto"
+	PassthroughOff  = "off"
+)
 
 // A Mount is one UFS prefix attached at one path of the namespace.
 type Mount struct {

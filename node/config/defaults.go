@@ -17,7 +17,7 @@ func Defaults() *Config {
 		Cluster: Cluster{Name: "shoal", Encryption: "tls"},
 		Listen:  Listen{Gossip: ":7946", Peer: ":7947", Admin: "127.0.0.1:7948"},
 		Scrub:   Scrub{Rate: 16 << 20, Pause: 24 * time.Hour},
-		Mount:   FUSE{UID: -1, GID: -1},
+		Mount:   FUSE{UID: -1, GID: -1, Passthrough: PassthroughAuto},
 		Read:    Read{Readahead: 32 << 20, MaxInflight: 512 << 20},
 		Trace:   Trace{Share: 0.01, MaxSize: 1 << 30},
 		Admin:   Admin{Socket: "/run/shoal/admin.sock"},

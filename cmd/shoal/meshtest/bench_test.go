@@ -36,7 +36,14 @@ func BenchmarkMesh(b *testing.B) {
 	})
 	m := newMeshBench(b)
 	b.Run("sequential/cold", m.cold)
-	b.Run("sequential/warm", m.warm)
+	for _, w := range []way{
+		{"sequential", readSequential, false},
+		{"four readers", readByFour, false},
+		{"mapped", scanMapped, false},
+		{"sequential, passthrough off", readSequential, true},
+	} {
+		b.Run("large/"+w.name, func(b *testing.B) { m.large(b, w) })
+	}
 	for _, threads := range []int{1, 8} {
 		b.Run(fmt.Sprintf("small/page-cold/threads=%d", threads), func(b *testing.B) { m.smallFiles(b, threads, true) })
 		b.Run(fmt.Sprintf("small/page-warm/threads=%d", threads), func(b *testing.B) { m.smallFiles(b, threads, false) })
@@ -72,7 +79,7 @@ func newMeshBench(b *testing.B) *meshBench {
 	}
 	m.node.setTTL("1h") // what is timed is reading, not asking whether names are still true
 	m.node.setEndpoint(l.s3.Endpoint)
-	size, files := 2*gib, 5000
+	size, files := 4*gib, 5000
 	if testing.Short() {
 		size, files = size/8, files/8
 	}
@@ -105,27 +112,6 @@ func (m *meshBench) cold(b *testing.B) {
 	if got := m.node.status(b).Fetches.UFSBytes; got < size {
 		b.Errorf("the cold read took %d bytes from the UFS, want %d", got, size)
 	}
-	m.rows = append(m.rows, r)
-}
-
-// warm reads the big file, whose blocks are all local, through the mount, and a copy of it.
-func (m *meshBench) warm(b *testing.B) {
-	m.fill(b, m.big)
-	file := filepath.Join(m.plain, m.big.key)
-	m.copyPlain(b, m.big)
-	before := m.node.status(b).Fetches
-	r := row{
-		name: fmt.Sprintf("%d MiB sequential, warm", m.big.size/mib), plain: "plain file", unit: "MB/s", ratio: "x_plain",
-		work: float64(m.big.size) / 1e6, bytes: float64(m.big.size),
-	}
-	r.measure(b, [2]func() sample{func() sample {
-		m.prepare(b)
-		return m.dd(b, file)
-	}, func() sample {
-		m.prepare(b)
-		return m.dd(b, m.node.path(m.big.key))
-	}})
-	m.mustBeLocal(b, before.UFSBytes)
 	m.rows = append(m.rows, r)
 }
 
@@ -244,15 +230,8 @@ func (m *meshBench) readSmall(b *testing.B, dir string, seed uint64, threads int
 	for to, from := range rand.New(rand.NewPCG(seed, 2)).Perm(len(names)) {
 		names[to] = filepath.Join(dir, m.small[from].key)
 	}
-	var self unix.Rusage
-	cpu := func() time.Duration {
-		if err := unix.Getrusage(unix.RUSAGE_SELF, &self); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(self.Utime.Nano()+self.Stime.Nano()) + m.node.agentCPU(b)
-	}
 	bytes, errs := make([]int64, threads), make([]error, threads)
-	before, begun := cpu(), time.Now()
+	before, begun := m.cpu(b), time.Now()
 	var wg sync.WaitGroup
 	for i := range threads {
 		wg.Go(func() {
@@ -261,7 +240,7 @@ func (m *meshBench) readSmall(b *testing.B, dir string, seed uint64, threads int
 	}
 	wg.Wait()
 	s := sample{took: time.Since(begun)}
-	s.cpu = cpu() - before
+	s.cpu = m.cpu(b) - before
 	sum := int64(0)
 	for i := range threads {
 		if errs[i] != nil {
