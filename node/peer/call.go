@@ -67,7 +67,7 @@ func (h *Host) serveCall(ctx context.Context, l *line) error {
 	if err != nil {
 		return err
 	}
-	if !h.admit(l.peer, calls) {
+	if !h.admit(l.conn.peer, calls) {
 		if err := l.discard(n, h.cfg.Limits.CallBytes); err != nil {
 			return err
 		}
@@ -77,14 +77,14 @@ func (h *Host) serveCall(ctx context.Context, l *line) error {
 	}
 	request, err := readBytes(l.in, n, h.cfg.Limits.CallBytes)
 	if err != nil {
-		h.dismiss(l.peer, calls)
+		h.dismiss(l.conn.peer, calls)
 		return err
 	}
 	l.begin()
 	defer l.end()
-	answer, err := h.calls.HandleCall(ctx, l.peer.node, request)
+	answer, err := h.calls.HandleCall(ctx, l.conn.peer.node, request)
 	// Not after the answer was sent: who has it may call again at once.
-	h.dismiss(l.peer, calls)
+	h.dismiss(l.conn.peer, calls)
 	h.counts.callsServed.Add(1)
 	h.counts.bytesIn.Add(int64(len(request)))
 	if err == nil && len(answer) > h.cfg.Limits.CallBytes {

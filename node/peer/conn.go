@@ -26,6 +26,14 @@ type conn struct {
 	closed bool
 }
 
+// turn waits until a chunk may be written to a stream of c, or for as long as ctx allows.
+func (c *conn) turn(ctx context.Context) error {
+	if c.tcp == nil {
+		return nil
+	}
+	return c.tcp.backlog.turn(ctx)
+}
+
 // take returns the stream of proto that was used last, nil if none is idle: those that
 // are needed only at peaks grow old and are closed.
 func (c *conn) take(proto int) *stream {

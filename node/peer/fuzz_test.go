@@ -134,7 +134,7 @@ func FuzzRequests(f *testing.F) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		peer := newRemote("other", "other", h.cfg.Limits)
-		l := newLine(newScript(data), peer, time.Minute, cancel)
+		l := newLine(newScript(data), &conn{peer: peer}, time.Minute, cancel)
 		var err error
 		for err == nil {
 			if block {

@@ -20,7 +20,7 @@ const pulses = 5
 // it sends frameAlive, so that the peer does not take this node for dead.
 type line struct {
 	raw     network.MuxedStream
-	peer    *remote
+	conn    *conn
 	in      *bufio.Reader
 	out     []byte // scratch: the answer being sent, if it is a short one
 	scratch [blockRequestLen]byte
@@ -36,8 +36,8 @@ type line struct {
 	busy  bool // an answer is being made or sent
 }
 
-func newLine(raw network.MuxedStream, r *remote, stall time.Duration, cancel context.CancelFunc) *line {
-	return &line{raw: raw, peer: r, in: bufio.NewReaderSize(raw, 1<<10), stall: stall, cancel: cancel, start: time.Now()}
+func newLine(raw network.MuxedStream, c *conn, stall time.Duration, cancel context.CancelFunc) *line {
+	return &line{raw: raw, conn: c, in: bufio.NewReaderSize(raw, 1<<10), stall: stall, cancel: cancel, start: time.Now()}
 }
 
 // negotiate lets the peer choose a protocol.

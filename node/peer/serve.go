@@ -16,7 +16,7 @@ import (
 func (h *Host) serve(ctx context.Context, c *conn, raw network.MuxedStream) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := newLine(raw, c.peer, h.cfg.StallTimeout, cancel)
+	l := newLine(raw, c, h.cfg.StallTimeout, cancel)
 	proto, err := l.negotiate(h)
 	for err == nil {
 		// Between requests a peer may be silent as long as it likes; within one it may not.
@@ -100,10 +100,10 @@ func (h *Host) serveBlock(ctx context.Context, l *line) error {
 
 // sendBlock answers the request r. An error says that the stream is broken.
 func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
-	if !h.admit(l.peer, blocks) {
+	if !h.admit(l.conn.peer, blocks) {
 		return l.write(append(l.out[:0], frameBusy))
 	}
-	defer h.dismiss(l.peer, blocks)
+	defer h.dismiss(l.conn.peer, blocks)
 	b, err := h.blocks.OpenBlock(ctx, r.key)
 	if err != nil {
 		return l.refuse(err)
@@ -142,6 +142,9 @@ func (h *Host) serveChunk(ctx context.Context, l *line, b Stream, length, i int)
 	}
 	if &data[0] != &frame[chunkHeader] {
 		copy(frame[chunkHeader:], data)
+	}
+	if err := l.conn.turn(ctx); err != nil {
+		return err, nil
 	}
 	frame[0], frame[1] = frameChunks, 1
 	binary.BigEndian.PutUint32(frame[2:], uint32(sum))

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type tcpConn struct {
 	heard atomic.Int64  // nanoseconds from start to the last byte read, of whatever kind
 	in    *bufio.Reader // nil before swell
 	spare *sync.Pool    // of *[]byte, for out
+
+	backlog backlog // of the streams above
 
 	mu  sync.Mutex // guards the fields below, also while they are written to the connection
 	out *[]byte    // what Write collects; nil unless held
@@ -155,6 +158,23 @@ type founded struct {
 	tcp *tcpConn
 }
 
+// OpenStream is of network.MuxedConn.
+func (f founded) OpenStream(ctx context.Context) (network.MuxedStream, error) {
+	return f.queued(f.MuxedConn.OpenStream(ctx))
+}
+
+// AcceptStream is of network.MuxedConn.
+func (f founded) AcceptStream() (network.MuxedStream, error) {
+	return f.queued(f.MuxedConn.AcceptStream())
+}
+
+func (f founded) queued(s network.MuxedStream, err error) (network.MuxedStream, error) {
+	if err != nil {
+		return nil, err
+	}
+	return queued{s, &f.tcp.backlog}, nil
+}
+
 // As is of network.MuxedConn.
 func (f founded) As(target any) bool {
 	if t, ok := target.(**tcpConn); ok {
@@ -178,5 +198,6 @@ func (s secured) Write(p []byte) (int, error) {
 	if e := s.tcp.release(); err == nil && e != nil {
 		return 0, e
 	}
+	s.tcp.backlog.sent(p)
 	return n, err
 }

@@ -1,0 +1,105 @@
+package peer
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+const (
+	// mostWaiting is how much may wait in a connection, in bytes, before blocks wait their turn:
+	// enough to keep the connection busy, and soon sent for a call that comes behind it. yamux
+	// alone takes 64 messages, or 4 MiB: most of a second on a link of 40 Mbit/s.
+	mostWaiting = 128 << 10
+	// turnWithin is how long a chunk waits for its turn. It may be that the one whose turn it was
+	// cannot send, for it waits for its own reader.
+	turnWithin = time.Second
+	// messageHeader is the length of what yamux puts before the bytes of a stream. The second
+	// byte is the kind of message; 0 is data.
+	messageHeader = 12
+)
+
+// A backlog is what a connection's streams have written and TCP has not taken. Blocks wait while
+// it is long, so that calls do not.
+type backlog struct {
+	mu    sync.Mutex // guards the fields below
+	bytes int        // below zero while a writer has not said yet what it wrote
+	line  []chan struct{}
+}
+
+// turn waits until a chunk may be written, or for as long as ctx allows.
+func (b *backlog) turn(ctx context.Context) error {
+	b.mu.Lock()
+	if b.bytes < mostWaiting && len(b.line) == 0 {
+		b.mu.Unlock()
+		return nil
+	}
+	mine := make(chan struct{})
+	b.line = append(b.line, mine)
+	b.mu.Unlock()
+	timer := time.NewTimer(turnWithin)
+	defer timer.Stop()
+	select {
+	case <-mine:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	b.leave(mine)
+	return ctx.Err()
+}
+
+// leave gives up a place in the line, or hands on the turn that has come.
+func (b *backlog) leave(mine chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.line, mine); i >= 0 {
+		b.line = slices.Delete(b.line, i, i+1)
+		return
+	}
+	b.next()
+}
+
+// wrote says that a stream has written n bytes.
+func (b *backlog) wrote(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes += n
+}
+
+// sent says that TCP has taken a message of yamux.
+func (b *backlog) sent(message []byte) {
+	if len(message) <= messageHeader || message[1] != 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes -= len(message) - messageHeader
+	if b.bytes < mostWaiting {
+		b.next()
+	}
+}
+
+// next gives the first in line its turn. b.mu is held.
+func (b *backlog) next() {
+	if len(b.line) > 0 {
+		close(b.line[0])
+		b.line = b.line[1:]
+	}
+}
+
+// A queued stream adds what it writes to its connection's backlog.
+type queued struct {
+	network.MuxedStream
+	backlog *backlog
+}
+
+// Write is of network.MuxedStream.
+func (s queued) Write(p []byte) (int, error) {
+	n, err := s.MuxedStream.Write(p)
+	s.backlog.wrote(n)
+	return n, err
+}
