@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"testing"
 	"time"
@@ -17,12 +18,14 @@ import (
 	"github.com/shoal-mesh/shoal/sim/scenario"
 )
 
+// The links are slow for two cores to fill them, and fast for agents: a block that shares one with
+// seven others takes less time than a holder is given.
 const (
 	fanNodes = 4
-	fanBytes = 160 * mib
-	fanNIC   = 40 // Mbit/s of each node's interface, each way
-	fanUFS   = 80 // Mbit/s of the UFS
-	fanAhead = 8  // blocks: read.readahead of agents
+	fanBytes = 640 * mib
+	fanNIC   = 160 // Mbit/s of each node's interface, each way
+	fanUFS   = 320 // Mbit/s of the UFS
+	fanAhead = 8   // blocks: read.readahead of agents
 )
 
 // TestFanOut has all nodes read one cold file at the same moment, in the same order, over links
@@ -34,8 +37,8 @@ func TestFanOut(t *testing.T) {
 	objects := l.upload(t, 9, func(int) string { return "model.bin" }, fanBytes)
 	l.shape(t)
 	l.startAll(t, "", 1)
-	nic := l.plain(t, l.nodes[0].netns, l.nodes[0].addr+":7950", l.nodes[1])
-	ufs := l.plain(t, l.hub, s3Addr+":7950", l.nodes...)
+	nic := l.plain(t, l.ring()) / fanNodes
+	ufs := l.plain(t, l.star())
 	before, sentBefore := l.counts(t), l.sent(t)
 	begun := time.Now()
 	for _, p := range readTogether(l.nodes, objects, 1) {
@@ -101,17 +104,44 @@ func (l *lab) sent(t *testing.T) []int64 {
 	return bytes
 }
 
-// plain returns how many bytes a second a server at an address in one namespace sends to clients in
-// others, over one TCP connection each.
-func (l *lab) plain(t *testing.T, netns, address string, clients ...*labNode) float64 {
+// A flow is one TCP connection: from a server in one namespace to a node.
+type flow struct {
+	netns, address string
+	to             *labNode
+}
+
+// ring are flows from every node to the next, a few for each as when agents read from peers and from
+// the UFS at once: every node sends and receives.
+func (l *lab) ring() (flows []flow) {
+	for i, n := range l.nodes {
+		for c := range 4 {
+			flows = append(flows, flow{n.netns, fmt.Sprintf("%s:%d", n.addr, 7950+c), l.nodes[(i+1)%len(l.nodes)]})
+		}
+	}
+	return flows
+}
+
+// star are flows from the UFS to every node.
+func (l *lab) star() (flows []flow) {
+	for i, n := range l.nodes {
+		flows = append(flows, flow{l.hub, fmt.Sprintf("%s:%d", s3Addr, 7950+i), n})
+	}
+	return flows
+}
+
+// plain returns how many bytes a second go over plain TCP connections that are all used at once.
+func (l *lab) plain(t *testing.T, flows []flow) float64 {
 	t.Helper()
-	const size = 8 * mib
-	listener := listenIn(t, netns, address)
+	const size = 16 * mib
+	listeners := make([]net.Listener, len(flows))
+	for i, f := range flows {
+		listeners[i] = listenIn(t, f.netns, f.address)
+	}
 	begun := time.Now()
 	var g errgroup.Group
-	for _, n := range clients {
+	for i, f := range flows {
 		g.Go(func() error {
-			c, err := dialIn(t.Context(), n.netns, "tcp", address)
+			c, err := dialIn(t.Context(), f.to.netns, "tcp", f.address)
 			if err != nil {
 				return err
 			}
@@ -122,7 +152,7 @@ func (l *lab) plain(t *testing.T, netns, address string, clients ...*labNode) fl
 			return errors.Join(err, c.Close())
 		})
 		g.Go(func() error {
-			c, err := listener.Accept()
+			c, err := listeners[i].Accept()
 			if err != nil {
 				return err
 			}
@@ -133,7 +163,7 @@ func (l *lab) plain(t *testing.T, netns, address string, clients ...*labNode) fl
 	if err := g.Wait(); err != nil {
 		t.Fatalf("plain TCP: %v", err)
 	}
-	return float64(len(clients)*size) / time.Since(begun).Seconds()
+	return float64(len(flows)*size) / time.Since(begun).Seconds()
 }
 
 // simulateFanOut returns how many seconds the simulator takes it to take, with links of so many
