@@ -43,13 +43,14 @@ func TestFillEntry(t *testing.T) {
 		entry, attr time.Duration
 		want        gofuse.Attr
 	}{
-		{"file", plain, file, time.Minute, 24 * time.Hour, attr},
-		{"directory", plain, dir, time.Minute, time.Minute, dirAttr},
+		{"file", plain, file, 24 * time.Hour, 24 * time.Hour, attr},
+		{"directory", plain, dir, 24 * time.Hour, 24 * time.Hour, dirAttr},
 		{"file, name nearly expired", fresh(time.Second), file, time.Second, 24 * time.Hour, attr},
 		{"directory, name nearly expired", fresh(time.Second), dir, time.Second, time.Second, dirAttr},
 		{"name expired", fresh(-time.Second), dir, 0, 0, dirAttr},
-		{"name fresh for long", fresh(time.Hour), file, time.Minute, 24 * time.Hour, attr},
-		{"umask", config(func(c *Config) { c.Umask = 0o007 }), file, time.Minute, 24 * time.Hour, masked},
+		{"name fresh for long", fresh(time.Hour), file, time.Hour, 24 * time.Hour, attr},
+		{"name fresh for longer than that", fresh(48 * time.Hour), file, 24 * time.Hour, 24 * time.Hour, attr},
+		{"umask", config(func(c *Config) { c.Umask = 0o007 }), file, 24 * time.Hour, 24 * time.Hour, masked},
 	} {
 		var out gofuse.EntryOut
 		c.cfg.fillEntry(c.e, &out)

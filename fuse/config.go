@@ -22,12 +22,12 @@ type Config struct {
 	// are always checked by the kernel.
 	AllowOther bool
 
-	// TTL returns how long a resolved name may still be relied on; at most
-	// EntryTimeout of it is used, and at 0 or less the kernel asks every time.
+	// TTL returns how long a resolved name may still be relied on: the kernel keeps it,
+	// and the attributes of a directory, that long, and at 0 or less asks every time.
 	// Default: EntryTimeout.
 	TTL func(e shoal.Entry) time.Duration
-	// EntryTimeout bounds how long the kernel keeps a name, and the attributes of a
-	// directory; default 1 minute.
+	// EntryTimeout bounds that; default 24 hours. Names that change before are
+	// the caller's to Invalidate.
 	EntryTimeout time.Duration
 	// AttrTimeout is how long the kernel keeps the attributes of a file, which never
 	// change under one id; default 24 hours.
@@ -78,7 +78,7 @@ type Space struct {
 // is wrong with it.
 func (c Config) withDefaults() (Config, error) {
 	def(&c.Cluster, "shoal")
-	def(&c.EntryTimeout, time.Minute)
+	def(&c.EntryTimeout, 24*time.Hour)
 	def(&c.AttrTimeout, 24*time.Hour)
 	def(&c.NegativeTimeout, time.Second)
 	def(&c.ReadAheadKiB, 1024)
