@@ -14,6 +14,9 @@ const (
 	// enough to keep the connection busy, and soon sent for a call that comes behind it. yamux
 	// alone takes 64 messages, or 4 MiB: most of a second on a link of 40 Mbit/s.
 	mostWaiting = 128 << 10
+	// short is the most bytes of a request that need not wait for blocks: a few files of a loader, or
+	// a part of a block. Behind the blocks a peer reads ahead it would wait for seconds on a slow link.
+	short = 512 << 10
 	// turnWithin is how long a chunk waits for its turn. It may be that the one whose turn it was
 	// cannot send, for it waits for its own reader.
 	turnWithin = time.Second
@@ -23,22 +26,48 @@ const (
 )
 
 // A backlog is what a connection's streams have written and TCP has not taken. Blocks wait while
-// it is long, so that calls do not.
+// it is long, so that calls do not, and go one after the other: eight blocks that share a link
+// evenly all come when the last one does, and until then their reader has nothing to read, and
+// asks for nothing more.
 type backlog struct {
-	mu    sync.Mutex // guards the fields below
-	bytes int        // below zero while a writer has not said yet what it wrote
-	line  []chan struct{}
+	mu       sync.Mutex // guards the fields below
+	bytes    int        // below zero while a writer has not said yet what it wrote
+	requests rank
+	line     []waiter // lowest rank first
 }
 
-// turn waits until a chunk may be written, or for as long as ctx allows.
-func (b *backlog) turn(ctx context.Context) error {
+// A rank says whose turn is next: the lowest. Short requests come before long ones, and then
+// those that came first.
+type rank uint64
+
+const long rank = 1 << 63
+
+// A waiter is a chunk that waits for its turn.
+type waiter struct {
+	rank rank
+	turn chan struct{} // closed when it has come
+}
+
+// enter returns the rank of the next request, for so many bytes.
+func (b *backlog) enter(bytes int) rank {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.requests++
+	if bytes > short {
+		return b.requests | long
+	}
+	return b.requests
+}
+
+// turn waits until a chunk of a request may be written, or for as long as ctx allows.
+func (b *backlog) turn(ctx context.Context, r rank) error {
 	b.mu.Lock()
 	if b.bytes < mostWaiting && len(b.line) == 0 {
 		b.mu.Unlock()
 		return nil
 	}
 	mine := make(chan struct{})
-	b.line = append(b.line, mine)
+	b.wait(waiter{r, mine})
 	b.mu.Unlock()
 	timer := time.NewTimer(turnWithin)
 	defer timer.Stop()
@@ -52,11 +81,20 @@ func (b *backlog) turn(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// wait puts w in line, behind those of its rank. b.mu is held.
+func (b *backlog) wait(w waiter) {
+	i := len(b.line)
+	for i > 0 && b.line[i-1].rank > w.rank {
+		i--
+	}
+	b.line = slices.Insert(b.line, i, w)
+}
+
 // leave gives up a place in the line, or hands on the turn that has come.
 func (b *backlog) leave(mine chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := slices.Index(b.line, mine); i >= 0 {
+	if i := slices.IndexFunc(b.line, func(w waiter) bool { return w.turn == mine }); i >= 0 {
 		b.line = slices.Delete(b.line, i, i+1)
 		return
 	}
@@ -86,7 +124,7 @@ func (b *backlog) sent(message []byte) {
 // next gives the first in line its turn. b.mu is held.
 func (b *backlog) next() {
 	if len(b.line) > 0 {
-		close(b.line[0])
+		close(b.line[0].turn)
 		b.line = b.line[1:]
 	}
 }

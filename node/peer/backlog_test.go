@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 // message is what yamux hands down for n bytes of a stream.
@@ -19,7 +21,7 @@ func TestBacklogTurns(t *testing.T) {
 		var order []int
 		wait := func(i int) {
 			go func() {
-				if err := b.turn(t.Context()); err != nil {
+				if err := b.turn(t.Context(), 0); err != nil {
 					t.Errorf("turn %d: %v", i, err)
 				}
 				order = append(order, i)
@@ -52,6 +54,41 @@ func TestBacklogTurns(t *testing.T) {
 	})
 }
 
+// All chunks of a request go before those of a later one, and short requests before all: the
+// reader of the first block has it while the others wait.
+func TestBacklogOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b backlog
+		b.wrote(mostWaiting)
+		ranks := map[string]rank{}
+		for _, name := range []string{"first block", "second block"} {
+			ranks[name] = b.enter(shoal.BlockSize)
+		}
+		ranks["file"] = b.enter(100_000)
+		ranks["later file"] = b.enter(short)
+		var order []string
+		for _, name := range []string{"second block", "later file", "first block", "file", "second block", "first block"} {
+			go func() {
+				if err := b.turn(t.Context(), ranks[name]); err != nil {
+					t.Errorf("turn of %s: %v", name, err)
+				}
+				order = append(order, name)
+			}()
+			synctest.Wait()
+		}
+		b.sent(message(1))
+		synctest.Wait()
+		for range 5 {
+			b.sent(message(0x100))
+			synctest.Wait()
+		}
+		want := []string{"file", "later file", "first block", "first block", "second block", "second block"}
+		if !slices.Equal(order, want) {
+			t.Errorf("had their turn: %q, want %q", order, want)
+		}
+	})
+}
+
 // Who gives up leaves the line to the others, also when its turn comes at the same instant.
 func TestBacklogGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -59,9 +96,9 @@ func TestBacklogGivenUp(t *testing.T) {
 		b.wrote(mostWaiting)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 2)
-		go func() { done <- b.turn(ctx) }()
+		go func() { done <- b.turn(ctx, 0) }()
 		synctest.Wait()
-		go func() { done <- b.turn(t.Context()) }()
+		go func() { done <- b.turn(t.Context(), 0) }()
 		synctest.Wait()
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -73,7 +110,7 @@ func TestBacklogGivenUp(t *testing.T) {
 		}
 
 		mine, other := make(chan struct{}), make(chan struct{})
-		b.line = []chan struct{}{mine, other}
+		b.line = []waiter{{turn: mine}, {turn: other}}
 		b.next()
 		b.leave(mine)
 		select {
@@ -90,7 +127,7 @@ func TestBacklogStuck(t *testing.T) {
 		var b backlog
 		b.wrote(mostWaiting)
 		begun := time.Now()
-		if err := b.turn(t.Context()); err != nil || time.Since(begun) != turnWithin {
+		if err := b.turn(t.Context(), 0); err != nil || time.Since(begun) != turnWithin {
 			t.Errorf("turn: %v after %v, want one after %v", err, time.Since(begun), turnWithin)
 		}
 		if len(b.line) != 0 {

@@ -26,12 +26,20 @@ type conn struct {
 	closed bool
 }
 
-// turn waits until a chunk may be written to a stream of c, or for as long as ctx allows.
-func (c *conn) turn(ctx context.Context) error {
+// enter returns the rank of a request, for so many bytes, among those of c.
+func (c *conn) enter(bytes int) rank {
+	if c.tcp == nil {
+		return 0
+	}
+	return c.tcp.backlog.enter(bytes)
+}
+
+// turn waits until a chunk of a request may be written to a stream of c, or for as long as ctx allows.
+func (c *conn) turn(ctx context.Context, r rank) error {
 	if c.tcp == nil {
 		return nil
 	}
-	return c.tcp.backlog.turn(ctx)
+	return c.tcp.backlog.turn(ctx, r)
 }
 
 // take returns the stream of proto that was used last, nil if none is idle: those that

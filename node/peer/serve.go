@@ -111,9 +111,10 @@ func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
 	if b.Length() != r.Length {
 		err = ErrLength
 	}
+	place := l.conn.enter((r.End - r.First) * shoal.ChunkSize)
 	for i := r.First; err == nil && i < r.End; i++ {
 		var lost error
-		if lost, err = h.serveChunk(ctx, l, b, r.Length, i); lost != nil {
+		if lost, err = h.serveChunk(ctx, l, b, r.Length, i, place); lost != nil {
 			_ = b.Close()
 			return lost
 		}
@@ -126,9 +127,9 @@ func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
 	return l.refuse(err)
 }
 
-// serveChunk sends chunk i of b as soon as it has landed. lost says that the stream is
+// serveChunk sends chunk i of b as soon as it has landed and those before it have gone. lost says that the stream is
 // broken, err that b is.
-func (h *Host) serveChunk(ctx context.Context, l *line, b Stream, length, i int) (lost, err error) {
+func (h *Host) serveChunk(ctx context.Context, l *line, b Stream, length, i int, place rank) (lost, err error) {
 	n := shoal.ChunkLen(length, i)
 	buf := h.buffers.Get().(*[]byte)
 	defer h.buffers.Put(buf)
@@ -143,7 +144,7 @@ func (h *Host) serveChunk(ctx context.Context, l *line, b Stream, length, i int)
 	if &data[0] != &frame[chunkHeader] {
 		copy(frame[chunkHeader:], data)
 	}
-	if err := l.conn.turn(ctx); err != nil {
+	if err := l.conn.turn(ctx, place); err != nil {
 		return err, nil
 	}
 	frame[0], frame[1] = frameChunks, 1
