@@ -39,6 +39,7 @@ type fetch struct {
 	running   bool // the goroutine that writes the block has not ended
 	abandoned bool // the last reader left before the last chunk came
 	freed     bool
+	then      []func() // called once no source will add a chunk any more
 }
 
 // A span is the chunks [first, end) of a block.
@@ -118,9 +119,29 @@ func (f *fetch) land(i int, sum shoal.Sum, tier shoal.Tier) {
 // finish ends the fetch: err is nil when every chunk has landed.
 func (f *fetch) finish(err error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.done, f.err = true, err
+	then := f.then
+	f.done, f.err, f.then = true, err, nil
 	f.wakeLocked()
+	f.mu.Unlock()
+	for _, do := range then {
+		do()
+	}
+}
+
+// afterwards has do called when the fetch is over, unless it is already.
+func (f *fetch) afterwards(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.done {
+		f.then = append(f.then, do)
+	}
+}
+
+// due reports whether a source may still add chunks.
+func (f *fetch) due() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.done
 }
 
 func (f *fetch) wakeLocked() {

@@ -124,6 +124,9 @@ func (f *File) claim(index uint32, n int) *fetch {
 	}
 	h.unread -= n
 	f.r.order.MoveToBack(h.place)
+	if h.due() {
+		f.ahead.waits(index)
+	}
 	return h.fetch
 }
 
@@ -136,6 +139,7 @@ func (f *File) begin(index uint32, n int, force bool) *fetch {
 	}
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
+	f.ahead.waits(index)
 	switch h := f.held[index]; {
 	case h == nil:
 		f.r.hold(f, ft, n)
@@ -160,8 +164,49 @@ func (f *File) unclaim(index uint32, ft *fetch) {
 // prefetch starts the blocks that the readers of this file will want next. It reports whether
 // the read is none of a sequential reader's.
 func (f *File) prefetch(off int64, n int) (random bool) {
-	upcoming, random := f.upcoming(off, n)
-	for _, ft := range f.r.fetch.want(f.entry, false, upcoming...) {
+	f.r.mu.Lock()
+	from, to := f.ahead.next(off, n, f.entry.Info.Size, f.r.relieve())
+	random = !f.ahead.follows(off, n)
+	missing := f.missing(from, to)
+	f.r.mu.Unlock()
+	f.start(missing)
+	return random
+}
+
+// further starts more blocks when one has come, for readers that wait for theirs.
+func (f *File) further() {
+	f.r.mu.Lock()
+	missing := f.missing(f.ahead.further(f.entry.Info.Size, f.r.relieve(), f.due))
+	f.r.mu.Unlock()
+	f.start(missing)
+}
+
+// due reports whether a block that the file holds is still on its way. The lock is held.
+func (f *File) due(i uint32) bool {
+	h := f.held[i]
+	return h != nil && h.due()
+}
+
+// missing returns the blocks of [from, to) that the file does not hold. The lock is held.
+func (f *File) missing(from, to uint32) (blocks []uint32) {
+	for i := from; i < to; i++ {
+		if f.held[i] == nil {
+			blocks = append(blocks, i)
+		}
+	}
+	return blocks
+}
+
+// start fetches and holds blocks that nobody reads yet. Those the store has are read ahead from
+// disk instead.
+func (f *File) start(blocks []uint32) {
+	missing := blocks[:0]
+	for _, i := range blocks {
+		if !f.r.store.WillNeed(shoal.Key{File: f.entry.File, Index: i}) {
+			missing = append(missing, i)
+		}
+	}
+	for _, ft := range f.r.fetch.want(f.entry, false, missing...) {
 		if ft == nil {
 			continue
 		}
@@ -173,35 +218,12 @@ func (f *File) prefetch(off int64, n int) (random bool) {
 		f.r.mu.Unlock()
 		ft.release()
 	}
-	return random
-}
-
-// upcoming notes a read and returns the blocks to fetch for what follows it. Blocks the
-// store has are read ahead from disk instead.
-func (f *File) upcoming(off int64, n int) (missing []uint32, random bool) {
-	f.r.mu.Lock()
-	from, to := f.ahead.next(off, n, f.entry.Info.Size, f.r.relieve())
-	random = !f.ahead.follows(off, n)
-	var wanted []uint32
-	for i := from; i < to; i++ {
-		if f.held[i] == nil {
-			wanted = append(wanted, i)
-		}
-	}
-	f.r.mu.Unlock()
-	missing = wanted[:0]
-	for _, i := range wanted {
-		if !f.r.store.WillNeed(shoal.Key{File: f.entry.File, Index: i}) {
-			missing = append(missing, i)
-		}
-	}
-	return missing, random
 }
 
 // trim lets go of blocks whose reader went elsewhere. The lock is held.
 func (f *File) trim() {
 	for i, h := range f.held {
-		if len(f.held) <= 2*int(f.r.ahead)+maxStreams {
+		if len(f.held) <= (reach+1)*int(f.r.ahead)+maxStreams {
 			return
 		}
 		if !f.ahead.expects(i) {

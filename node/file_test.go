@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"maps"
 	"sync"
 	"testing"
 
@@ -97,7 +98,10 @@ func TestFilesLetGoOfIdleBlocks(t *testing.T) {
 		if _, err := f.ReadAt(t.Context(), p, 0); err != nil {
 			t.Fatal(err)
 		}
-		for _, h := range f.held {
+		f.r.mu.Lock()
+		held := maps.Clone(f.held)
+		f.r.mu.Unlock()
+		for _, h := range held {
 			if err := h.wait(t.Context(), len(h.sums)); err != nil {
 				t.Fatal(err)
 			}
@@ -188,6 +192,73 @@ func TestReadahead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A reader that waits for its blocks has as many on their way as ever, though some come before
+// others, up to three windows ahead.
+func TestReadaheadFurther(t *testing.T) {
+	const size = 100 * shoal.BlockSize
+	all := func(uint32) bool { return true }
+	tests := []struct {
+		name     string
+		size     int64
+		room     uint32
+		due      func(i uint32) bool
+		from, to uint32
+	}{
+		{"none has come, but more may be on their way", size, 100, all, 11, 13},
+		{"the reader does not wait", size, 100, func(i uint32) bool { return i < 4 }, 0, 0},
+		{"two have come", size, 100, func(i uint32) bool { return i != 6 && i != 8 }, 11, 15},
+		{"all others have come", size, 100, func(i uint32) bool { return i == 4 }, 11, 19},
+		{"little room", size, 1, func(i uint32) bool { return i == 4 }, 11, 12},
+		{"no room", size, 0, func(i uint32) bool { return i == 4 }, 0, 0},
+		{"the end of the file", 14 * shoal.BlockSize, 100, func(i uint32) bool { return i == 4 }, 11, 14},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := readahead{max: 8}
+			for i := range uint32(4) {
+				r.next(int64(i)*shoal.BlockSize, shoal.BlockSize, tt.size, 100)
+			}
+			r.next(4*shoal.BlockSize, 1<<20, tt.size, 6) // asked for blocks below 11
+			if tt.due(4) {
+				r.waits(4)
+			}
+			from, to := r.further(tt.size, tt.room, tt.due)
+			if from != tt.from || to != tt.to {
+				t.Errorf("further = [%d, %d), want [%d, %d)", from, to, tt.from, tt.to)
+			}
+		})
+	}
+	r := readahead{max: 8}
+	r.next(0, shoal.BlockSize, size, 100)
+	r.waits(0)
+	for range 100 { // its window of two blocks is used up again and again
+		r.further(size, 100, func(i uint32) bool { return i == 0 })
+	}
+	if got, want := r.streams[0].ahead, uint32(1+reach*2); got != want {
+		t.Errorf("asked for blocks below %d while block 0 is late, want %d", got, want)
+	}
+}
+
+// TestFileLateBlock reads a file whose first block the UFS sends last.
+func TestFileLateBlock(t *testing.T) {
+	b := newBench(t, FetcherConfig{})
+	const blocks = 12
+	e, want := b.put(t, blocks*shoal.BlockSize)
+	const reached = 1 + reach*2 // a window of two blocks at the beginning of a file
+	var asked sync.WaitGroup
+	asked.Add(reached - 1)
+	b.ufs.OnRead = func(_ context.Context, _ string, off int64) error {
+		switch {
+		case off == 0:
+			asked.Wait()
+		case off%shoal.BlockSize == 0 && off < reached*shoal.BlockSize:
+			asked.Done()
+		}
+		return nil
+	}
+	b.readInPieces(t, e, want)
 }
 
 func TestReadaheadOff(t *testing.T) {

@@ -85,6 +85,7 @@ func (r *Files) hold(f *File, ft *fetch, n int) {
 	h := &heldFetch{fetch: ft, file: f, unread: ft.length - n}
 	h.place = r.order.PushBack(h)
 	f.held[ft.key.Index] = h
+	ft.afterwards(f.further)
 }
 
 // letGo ends the hold on h. The lock is held.

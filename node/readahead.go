@@ -7,6 +7,8 @@ const (
 	// slack is how far from its end a read may be and still continue a stream: the
 	// kernel sends the pieces of one readahead in any order.
 	slack = 4 << 20
+	// reach is how many windows ahead of a reader that waits for its blocks a stream may be.
+	reach = 3
 )
 
 // readahead follows the sequential readers of one open file and says which blocks to
@@ -22,6 +24,7 @@ type stream struct {
 	end    int64  // first byte after the furthest read
 	ahead  uint32 // blocks below have been asked for
 	window uint32 // blocks
+	waits  bool   // the last read came before its block did
 	used   uint64 // when, by the readahead's clock
 }
 
@@ -43,7 +46,7 @@ func (r *readahead) next(off int64, n int, size int64, room uint32) (from, to ui
 	case end > s.end:
 		s.window = max(s.window, min(1, r.max))
 	}
-	s.used = r.clock
+	s.used, s.waits = r.clock, false
 	s.end = max(s.end, end)
 	from = max(s.ahead, after(s.end))
 	to = min(after(s.end)+s.window, uint32(shoal.Blocks(size)))
@@ -55,6 +58,39 @@ func (r *readahead) next(off int64, n int, size int64, room uint32) (from, to ui
 	}
 	s.ahead = to
 	return from, to
+}
+
+// waits says that the read that next has noted last of block i came before the block did.
+func (r *readahead) waits(i uint32) {
+	for k := range r.streams {
+		if s := &r.streams[k]; s.used > 0 && after(s.end)-1 == i {
+			s.waits = true
+		}
+	}
+}
+
+// further returns more blocks [from, to) to start, at most room, for a reader that waits for its
+// blocks, some of which came before an earlier one: so that as many are on their way as ever.
+// due reports whether a block is on its way.
+func (r *readahead) further(size int64, room uint32, due func(i uint32) bool) (from, to uint32) {
+	for i := range r.streams {
+		s := &r.streams[i]
+		if !s.waits {
+			continue
+		}
+		free := s.window
+		for b := after(s.end); b < s.ahead && free > 0; b++ {
+			if due(b) {
+				free--
+			}
+		}
+		to = min(s.ahead+min(free, room), after(s.end)+reach*s.window, uint32(shoal.Blocks(size)))
+		if to > s.ahead {
+			from, s.ahead = s.ahead, to
+			return from, to
+		}
+	}
+	return 0, 0
 }
 
 // follows reports whether a read that next has noted is one of a sequential reader's.
