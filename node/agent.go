@@ -378,12 +378,15 @@ func owner(m config.FUSE) func(shoal.Entry) (uid, gid uint32) {
 
 // fresh returns how long the kernel may rely on an entry: what is left of its mount's TTL.
 func (a *Agent) fresh(e shoal.Entry) time.Duration {
+	if e.Fetched.IsZero() {
+		return time.Minute // made by the mount table, which does not change
+	}
 	for _, m := range a.cfg.Namespace {
 		if m.Path == e.Mount {
 			return max(0, m.Metadata.TTL-time.Since(e.Fetched))
 		}
 	}
-	return time.Minute // made by the mount table, which does not change
+	return 0
 }
 
 // renamed makes the kernel ask again for a name that stands for another version now.
