@@ -24,6 +24,7 @@ import (
 // own process only reads, as a process that serves a mount must never touch it.
 const (
 	serveEnv = "SHOAL_TEST_SERVE" // the child mounts at this path
+	elideEnv = "SHOAL_TEST_ELIDE" // it elides opens
 	readEnv  = "SHOAL_TEST_READ"  // the child reads this file with O_DIRECT, on its main thread
 	busyWait = 300 * time.Millisecond
 	// hardLimit ends every test that hangs: the connection is aborted, the child killed.
@@ -79,7 +80,7 @@ func serveChild(path string, in io.Reader, out io.Writer) int {
 	tr := childTree()
 	s, err := Mount(tr, tr, Config{
 		Path: path, Cluster: "test", AllowOther: true,
-		NegativeTimeout: time.Minute, UnmountTimeout: busyWait,
+		NegativeTimeout: time.Minute, UnmountTimeout: busyWait, ElideOpens: os.Getenv(elideEnv) != "",
 		Statfs: func() Space { return Space{Bytes: 1 << 30, FreeBytes: 1 << 29} },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
@@ -115,6 +116,8 @@ func obey(s *Server, tr *tree, command []string) string {
 		defer tr.mu.Unlock()
 		close(tr.gate)
 		tr.gate = make(chan struct{})
+	case "remove": // a name of the root, and its id
+		tr.remove(command[1])
 	case "change": // a new version of a file of the root
 		tr.file(shoal.RootID, command[1], noise(10, 4096))
 	case "invalidate":

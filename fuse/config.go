@@ -48,6 +48,10 @@ type Config struct {
 	// ReadAheadKiB is how far the kernel reads ahead in a file that is read in
 	// order; default 1024, at most 65536. Setting it needs root; else it is 128.
 	ReadAheadKiB int
+	// ElideOpens has the kernel open and close files without asking, which saves two requests a
+	// file. It reads no file by itself then, and a version that has been replaced can be
+	// read as long as it is known, not as long as it is open. See docs/small-files.md.
+	ElideOpens bool
 	// NoPassthrough says why the kernel is to read no file by itself; "" lets it (see Backed).
 	NoPassthrough string
 	// MaxOpen bounds the open files and directories; beyond it opens fail with
@@ -87,6 +91,9 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.MaxInflightBytes, 64<<20)
 	def(&c.UnmountTimeout, 5*time.Second)
 	c.NegativeTimeout = max(0, c.NegativeTimeout)
+	if c.ElideOpens {
+		c.NoPassthrough = "opens are elided"
+	}
 	if c.TTL == nil {
 		ttl := c.EntryTimeout
 		c.TTL = func(shoal.Entry) time.Duration { return ttl }

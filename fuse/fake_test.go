@@ -31,6 +31,7 @@ type tree struct {
 	data     map[uint64][]byte
 	lookups  map[string]int
 	listed   []string // the after of every ReadDir
+	opened   int
 	closed   int
 	shut     chan struct{}     // one for each file that was closed, as far as there is room
 	backed   map[string]string // files of the host that have what is read, by name
@@ -104,6 +105,13 @@ func (t *tree) remove(name string) {
 	delete(t.children[shoal.RootID], name)
 }
 
+// forget takes the id of a replaced version away.
+func (t *tree) forget(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.entries, id)
+}
+
 func (t *tree) Lookup(ctx context.Context, parent uint64, name string) (shoal.Entry, error) {
 	if strings.HasPrefix(name, "hang") {
 		if err := t.block(ctx, name); err != nil {
@@ -157,6 +165,7 @@ func (t *tree) ReadDir(_ context.Context, id uint64, after string) iter.Seq2[sho
 func (t *tree) OpenFile(_ context.Context, e shoal.Entry) (File, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.opened++
 	return &treeFile{tree: t, name: e.Info.Name, data: t.data[e.ID]}, nil
 }
 

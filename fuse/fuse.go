@@ -106,8 +106,14 @@ func Mount(names Names, files Files, cfg Config) (*Server, error) {
 // serve answers the kernel until the connection ends, then frees what was left open.
 func (s *Server) serve() {
 	defer close(s.served)
+	var wg sync.WaitGroup
+	if s.raw.kept != nil {
+		wg.Go(func() { s.raw.kept.run(s.raw.stopped) })
+	}
 	s.conn.Serve()
 	s.inval.close()
+	s.raw.stop()
+	wg.Wait()
 	s.raw.close()
 }
 

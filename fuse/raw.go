@@ -26,6 +26,7 @@ type raw struct {
 	files Files
 
 	open    *table[*handle]
+	kept    *kept // open by node id; nil unless opens are elided
 	through *passthrough
 	dirs    *table[*dir]
 	results sync.Pool                        // of *result
@@ -59,6 +60,9 @@ func newRaw(names Names, files Files, cfg Config) *raw {
 		stopped:  make(chan struct{}),
 	}
 	r.results.New = func() any { return &result{pool: &r.results} }
+	if cfg.ElideOpens {
+		r.kept = newKept(min(keptFiles, cfg.MaxOpen), r.closeFile)
+	}
 	return r
 }
 
@@ -109,26 +113,19 @@ func (r *raw) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.
 }
 
 // Open opens a file for reading. The kernel keeps what it has cached of it, always:
-// the bytes of an id never change.
+// the bytes of an id never change. Where opens are elided the kernel is told so by the
+// first, and asks for no other.
 func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	r.n.opens.Add(1)
-	if in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY || in.Flags&syscall.O_TRUNC != 0 {
+	switch {
+	case in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY || in.Flags&syscall.O_TRUNC != 0:
 		return gofuse.EROFS
+	case r.kept != nil:
+		return gofuse.ENOSYS
 	}
-	h := new(handle)
-	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
-		h.entry, err = r.names.Attr(ctx, in.NodeId)
-		switch {
-		case err != nil:
-			return err
-		case h.entry.Info.IsDir():
-			return syscall.EISDIR
-		}
-		h.file, err = r.files.OpenFile(ctx, h.entry)
-		return err
-	})
-	if err != nil {
-		return r.failed(idErrno(err), err, "open", in.NodeId, h.entry.Path)
+	h, code := r.openFile(cancel, &in.InHeader)
+	if h == nil {
+		return code
 	}
 	id, passed, err := r.through.open(h.entry.ID, h.file)
 	if err != nil {
@@ -148,14 +145,42 @@ func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	return gofuse.OK
 }
 
-// Read has the file fill the reply, or lend it the bytes. A reply shorter than asked tells
-// the kernel that the file ends there, so it is given for the end of the file only.
+// openFile opens the file of a request's node id. The handle is nil if it fails.
+func (r *raw) openFile(cancel <-chan struct{}, in *gofuse.InHeader) (*handle, gofuse.Status) {
+	h := new(handle)
+	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
+		h.entry, err = r.names.Attr(ctx, in.NodeId)
+		switch {
+		case err != nil:
+			return err
+		case h.entry.Info.IsDir():
+			return syscall.EISDIR
+		}
+		h.file, err = r.files.OpenFile(ctx, h.entry)
+		return err
+	})
+	if err != nil {
+		return nil, r.failed(idErrno(err), err, "open", in.NodeId, h.entry.Path)
+	}
+	return h, gofuse.OK
+}
+
+// Read reads from the handle, or by node id where opens are elided.
 func (r *raw) Read(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
 	r.n.reads.Add(1)
+	if r.kept != nil {
+		return r.readID(cancel, in, buf)
+	}
 	h, ok := r.open.at(in.Fh)
 	if !ok {
 		return nil, gofuse.EBADF
 	}
+	return r.read(cancel, in, h, buf)
+}
+
+// read has the file fill the reply, or lend it the bytes. A reply shorter than asked tells
+// the kernel that the file ends there, so it is given for the end of the file only.
+func (r *raw) read(cancel <-chan struct{}, in *gofuse.ReadIn, h *handle, buf []byte) (gofuse.ReadResult, gofuse.Status) {
 	off := int64(in.Offset)
 	p := buf[:max(0, min(int64(len(buf)), h.entry.Info.Size-off))]
 	if len(p) == 0 {
@@ -188,6 +213,7 @@ func (r *raw) readFailed(h *handle, off int64, err error) gofuse.Status {
 
 // Release closes a file. The kernel sends it after the last read has been answered.
 func (r *raw) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
+	r.n.releases.Add(1)
 	if h, ok := r.open.remove(in.Fh); ok {
 		r.shut(h)
 	}
@@ -195,6 +221,10 @@ func (r *raw) Release(_ <-chan struct{}, in *gofuse.ReleaseIn) {
 
 func (r *raw) shut(h *handle) {
 	r.through.close(h.entry.ID, h.passed)
+	r.closeFile(h)
+}
+
+func (r *raw) closeFile(h *handle) {
 	if err := h.file.Close(); err != nil {
 		r.cfg.Logger.Warn("close", "path", h.entry.Path, "cause", err)
 	}
@@ -280,6 +310,9 @@ func (r *raw) close() {
 	r.stop()
 	for _, h := range r.open.drain() {
 		r.shut(h)
+	}
+	if r.kept != nil {
+		r.kept.drain()
 	}
 	r.dirs.drain()
 }

@@ -11,6 +11,7 @@ type Stats struct {
 	Opens     uint64
 	Reads     uint64
 	ReadBytes uint64
+	Releases  uint64
 	ReadDirs  uint64 // pages of listings
 
 	Passthrough        string // PassthroughOn, or why no file is passed through
@@ -22,7 +23,7 @@ type Stats struct {
 	Panics     uint64 // requests whose handler panicked
 	BadNames   uint64 // listed names left out because no path can hold them
 
-	OpenFiles int64 // open now
+	OpenFiles int64 // open now; where opens are elided, those kept open
 	OpenDirs  int64 // open now
 
 	Invalidations        uint64 // given to the kernel
@@ -31,18 +32,26 @@ type Stats struct {
 
 // counters are the counted half of Stats.
 type counters struct {
-	lookups, negatives, attrs, opens, reads, readBytes, readDirs atomic.Uint64
-	errors, interrupts, panics, badNames                         atomic.Uint64
+	lookups, negatives, attrs, opens, reads, readBytes, releases, readDirs atomic.Uint64
+	errors, interrupts, panics, badNames                                   atomic.Uint64
+}
+
+// Requests returns how many requests for data and names there were, by kind.
+func (s Stats) Requests() map[string]uint64 {
+	return map[string]uint64{
+		"lookup": s.Lookups, "getattr": s.Attrs, "open": s.Opens, "read": s.Reads, "release": s.Releases, "readdir": s.ReadDirs,
+	}
 }
 
 func (r *raw) stats() Stats {
-	return Stats{
+	s := Stats{
 		Lookups:   r.n.lookups.Load(),
 		Negatives: r.n.negatives.Load(),
 		Attrs:     r.n.attrs.Load(),
 		Opens:     r.n.opens.Load(),
 		Reads:     r.n.reads.Load(),
 		ReadBytes: r.n.readBytes.Load(),
+		Releases:  r.n.releases.Load(),
 		ReadDirs:  r.n.readDirs.Load(),
 
 		Passthrough:        r.through.state(),
@@ -56,4 +65,8 @@ func (r *raw) stats() Stats {
 		OpenFiles:  r.open.open.Load(),
 		OpenDirs:   r.dirs.open.Load(),
 	}
+	if r.kept != nil {
+		s.OpenFiles += r.kept.open.Load()
+	}
+	return s
 }
