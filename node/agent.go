@@ -23,7 +23,6 @@ import (
 
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore"
-	"github.com/shoal-mesh/shoal/fuse"
 	"github.com/shoal-mesh/shoal/gossip"
 	"github.com/shoal-mesh/shoal/node/config"
 	"github.com/shoal-mesh/shoal/node/namespace"
@@ -46,7 +45,7 @@ type Agent struct {
 	fetch *Fetcher
 	files *Files
 	mesh  *gossip.Gossip
-	door  atomic.Pointer[fuse.Server] // nil when nothing is mounted
+	doors doors
 	admin *admin
 
 	drain   drain
@@ -97,9 +96,9 @@ func Start(ctx context.Context, cfg *config.Config, opt Options) (*Agent, error)
 		// Whatever can keep the agent from starting comes before it joins: one that starts
 		// and dies again and again must not move the directory each time.
 		{"admin", a.bindAdmin},
-		{"mount", a.checkDoor},
+		{"mount", a.checkDoors},
 		{"gossip", func(ctx context.Context) error { return a.openGossip(ctx, secret) }},
-		{"mount", a.openDoor},
+		{"mount", a.openDoors},
 		{"admin", a.serveAdmin},
 	}
 	for _, s := range steps {
@@ -322,90 +321,4 @@ func (a *Agent) joined(members []shoal.Member) {
 func (a *Agent) near(id shoal.NodeID) bool {
 	zones := a.zones.Load()
 	return zones != nil && (*zones)[id] == a.self.Zone
-}
-
-// checkDoor finds out whether there is FUSE to mount with.
-func (a *Agent) checkDoor(context.Context) error {
-	if a.cfg.Mount.Path == "" {
-		return nil
-	}
-	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("%w: load the fuse module and let this user open the device; or leave mount.path out to run without a mount", err)
-	}
-	return f.Close()
-}
-
-func (a *Agent) openDoor(context.Context) error {
-	if a.cfg.Mount.Path == "" {
-		return nil
-	}
-	door, err := fuse.Mount(a.names, opener{a.files}, fuse.Config{
-		Path: a.cfg.Mount.Path, Cluster: a.cfg.Cluster.Name, AllowOther: a.cfg.Mount.AllowOther, Owner: owner(a.cfg.Mount),
-		NoPassthrough: noPassthrough(a.cfg), TTL: a.fresh, Statfs: a.statfs, Logger: a.log.With("part", "fuse"),
-	})
-	if err != nil {
-		return err
-	}
-	a.door.Store(door)
-	a.onClose("mount", door.Unmount)
-	return nil
-}
-
-// noPassthrough says why no file can be, or is to be, read by the kernel itself.
-func noPassthrough(cfg *config.Config) string {
-	switch {
-	case cfg.Mount.Passthrough == config.PassthroughOff:
-		return "by configuration"
-	case len(cfg.Cache) > 1:
-		return "the blocks of a file lie in several cache directories"
-	}
-	return ""
-}
-
-// owner returns who owns the files of the mount: the agent's user where the config names
-// nobody.
-func owner(m config.FUSE) func(shoal.Entry) (uid, gid uint32) {
-	uid, gid := uint32(os.Getuid()), uint32(os.Getgid())
-	if m.UID >= 0 {
-		uid = uint32(m.UID)
-	}
-	if m.GID >= 0 {
-		gid = uint32(m.GID)
-	}
-	return func(shoal.Entry) (uint32, uint32) { return uid, gid }
-}
-
-// fresh returns how long the kernel may rely on an entry: what is left of its mount's TTL.
-func (a *Agent) fresh(e shoal.Entry) time.Duration {
-	if e.Fetched.IsZero() {
-		return time.Minute // made by the mount table, which does not change
-	}
-	for _, m := range a.cfg.Namespace {
-		if m.Path == e.Mount {
-			return max(0, m.Metadata.TTL-time.Since(e.Fetched))
-		}
-	}
-	return 0
-}
-
-// renamed makes the kernel ask again for a name that stands for another version now.
-func (a *Agent) renamed(parent uint64, name string, _ uint64) {
-	door := a.door.Load()
-	if door == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := door.Invalidate(ctx, parent, name); err != nil {
-		a.log.Warn("the kernel keeps an old name until its timeout", "name", name, "err", err)
-	}
-}
-
-// Done is closed when the mount went away without the agent's doing; nil without a mount.
-func (a *Agent) Done() <-chan struct{} {
-	if door := a.door.Load(); door != nil {
-		return door.Done()
-	}
-	return nil
 }

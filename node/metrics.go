@@ -54,28 +54,29 @@ func (a *Agent) readMetrics(reg *prometheus.Registry) {
 	count(reg, "fetch_failures_total", "Blocks that no source could bring.", nil, func() float64 { return float64(f.failures.Load()) })
 }
 
-// kernelMetrics tells of what the kernel asks of the mount; all are 0 without one.
+// kernelMetrics tells of what the kernel asks of the mounts, of both together; all are 0 without one.
 func (a *Agent) kernelMetrics(reg *prometheus.Registry) {
-	of := func(value func(s fuse.Stats) float64) func() float64 {
-		return func() float64 {
-			if door := a.door.Load(); door != nil {
-				return value(door.Stats())
-			}
-			return 0
+	of := func(value func(s fuse.Stats) uint64) func() float64 {
+		return func() (sum float64) {
+			a.doors.each(func(door *fuse.Server) { sum += float64(value(door.Stats())) })
+			return sum
 		}
 	}
-	count(reg, "kernel_reads_total", "Reads that the kernel asked of the mount.", nil, of(func(s fuse.Stats) float64 { return float64(s.Reads) }))
-	gauge(reg, "kernel_open_files", "Files open through the mount.", nil, of(func(s fuse.Stats) float64 { return float64(s.OpenFiles) }))
-	gauge(reg, "kernel_passthrough", "1 while the kernel reads files by itself that are whole here.", nil, of(func(s fuse.Stats) float64 {
+	for kind := range (fuse.Stats{}).Requests() {
+		count(reg, "kernel_requests_total", "What the kernel asked of the mounts, by kind.", prometheus.Labels{"kind": kind},
+			of(func(s fuse.Stats) uint64 { return s.Requests()[kind] }))
+	}
+	gauge(reg, "kernel_open_files", "Files open through the mounts.", nil, of(func(s fuse.Stats) uint64 { return uint64(s.OpenFiles) }))
+	gauge(reg, "kernel_passthrough", "1 while the kernel reads files by itself that are whole here.", nil, of(func(s fuse.Stats) uint64 {
 		if s.Passthrough == fuse.PassthroughOn {
 			return 1
 		}
 		return 0
 	}))
 	count(reg, "kernel_passthrough_opens_total", "Opened files whose reads the kernel serves by itself.", nil,
-		of(func(s fuse.Stats) float64 { return float64(s.PassthroughOpens) }))
+		of(func(s fuse.Stats) uint64 { return s.PassthroughOpens }))
 	count(reg, "kernel_passthrough_refused_total", "Files that the kernel would not read by itself.", nil,
-		of(func(s fuse.Stats) float64 { return float64(s.PassthroughRefused) }))
+		of(func(s fuse.Stats) uint64 { return s.PassthroughRefused }))
 }
 
 func (a *Agent) meshMetrics(reg *prometheus.Registry) {

@@ -17,35 +17,44 @@ import (
 
 // A Summary is what one node says of itself. Its JSON form is stable.
 type Summary struct {
-	ID        shoal.NodeID    `json:"id"`
-	Name      string          `json:"name"`
-	Zone      string          `json:"zone"`
-	Version   string          `json:"version"`
-	UptimeS   float64         `json:"uptime_s"`
-	View      string          `json:"view"`             // equal on nodes that see the same members
-	Mount     string          `json:"mount"`            // where the namespace is mounted, "" if it is not
-	Kernel    *KernelStatus   `json:"kernel,omitempty"` // absent while it is not mounted
-	Cache     CacheStatus     `json:"cache"`
-	Forwards  ForwardStatus   `json:"forwards"`
-	Reads     ReadStats       `json:"reads"`
-	Fetches   FetchStats      `json:"fetches"`
-	Directory DirectoryStatus `json:"directory"`
-	Peers     PeerStatus      `json:"peers"`
-	Gossip    GossipStatus    `json:"gossip"`
-	Names     NamesStatus     `json:"names"`
-	Mounts    []MountStatus   `json:"mounts"`
-	Trace     *TraceStatus    `json:"trace,omitempty"` // absent while reads are not recorded
+	ID      shoal.NodeID  `json:"id"`
+	Name    string        `json:"name"`
+	Zone    string        `json:"zone"`
+	Version string        `json:"version"`
+	UptimeS float64       `json:"uptime_s"`
+	View    string        `json:"view"`             // equal on nodes that see the same members
+	Mount   string        `json:"mount"`            // where the namespace is mounted, "" if it is not
+	Kernel  *KernelStatus `json:"kernel,omitempty"` // absent while it is not mounted
+	// SmallFiles tells of the mount for small files; absent without one.
+	SmallFiles *SmallFilesStatus `json:"small_files,omitempty"`
+	Cache      CacheStatus       `json:"cache"`
+	Forwards   ForwardStatus     `json:"forwards"`
+	Reads      ReadStats         `json:"reads"`
+	Fetches    FetchStats        `json:"fetches"`
+	Directory  DirectoryStatus   `json:"directory"`
+	Peers      PeerStatus        `json:"peers"`
+	Gossip     GossipStatus      `json:"gossip"`
+	Names      NamesStatus       `json:"names"`
+	Mounts     []MountStatus     `json:"mounts"`
+	Trace      *TraceStatus      `json:"trace,omitempty"` // absent while reads are not recorded
 }
 
 // A KernelStatus tells of what the kernel asks of the mount.
 type KernelStatus struct {
-	OpenFiles int64  `json:"open_files"`
-	Reads     uint64 `json:"reads"`
-	ReadBytes uint64 `json:"read_bytes"`
+	Requests  map[string]uint64 `json:"requests"`   // by kind: lookup, getattr, open, read, release, readdir
+	OpenFiles int64             `json:"open_files"` // kept open by the agent, where opens are elided
+	Reads     uint64            `json:"reads"`
+	ReadBytes uint64            `json:"read_bytes"`
 	// Passthrough is "on", or why the kernel reads no file by itself.
 	Passthrough        string `json:"passthrough"`
 	PassthroughOpens   uint64 `json:"passthrough_opens"`   // handles whose reads it serves: they are not in reads
 	PassthroughRefused uint64 `json:"passthrough_refused"` // files that it would not read by itself
+}
+
+// A SmallFilesStatus tells of the mount on which opens are elided.
+type SmallFilesStatus struct {
+	Mount string `json:"mount"`
+	KernelStatus
 }
 
 // A CacheStatus tells of the block store.
@@ -175,13 +184,12 @@ func (a *Agent) Summary() Summary {
 		Cache: cacheStatus(a.store.Stats()), Forwards: a.forwarding(), Reads: a.files.Stats(), Fetches: a.fetch.Stats(), Mounts: []MountStatus{},
 		Trace: a.tracing(),
 	}
-	if door := a.door.Load(); door != nil {
-		k := door.Stats()
-		s.Mount = a.cfg.Mount.Path
-		s.Kernel = &KernelStatus{
-			OpenFiles: k.OpenFiles, Reads: k.Reads, ReadBytes: k.ReadBytes,
-			Passthrough: k.Passthrough, PassthroughOpens: k.PassthroughOpens, PassthroughRefused: k.PassthroughRefused,
-		}
+	if door := a.doors.main.Load(); door != nil {
+		k := kernelStatus(door.Stats())
+		s.Mount, s.Kernel = a.cfg.Mount.Path, &k
+	}
+	if door := a.doors.small.Load(); door != nil {
+		s.SmallFiles = &SmallFilesStatus{Mount: a.cfg.Mount.SmallFiles, KernelStatus: kernelStatus(door.Stats())}
 	}
 	d, p, g, n := a.where.Stats(), a.host.Stats(), a.mesh.Stats(), a.names.Stats()
 	s.Directory = directoryStatus(d)
@@ -198,6 +206,13 @@ func (a *Agent) Summary() Summary {
 		s.Mounts = append(s.Mounts, MountStatus{Path: m.Path, Address: m.Address, Down: m.Down, Error: m.LastError})
 	}
 	return s
+}
+
+func kernelStatus(k fuse.Stats) KernelStatus {
+	return KernelStatus{
+		Requests: k.Requests(), OpenFiles: k.OpenFiles, Reads: k.Reads, ReadBytes: k.ReadBytes,
+		Passthrough: k.Passthrough, PassthroughOpens: k.PassthroughOpens, PassthroughRefused: k.PassthroughRefused,
+	}
 }
 
 func directoryStatus(d replicas.Stats) DirectoryStatus {

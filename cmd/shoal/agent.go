@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +54,7 @@ func runAgent(ctx context.Context, cfg *config.Config, logs io.Writer) error {
 	case <-ctx.Done():
 		return a.Close()
 	case <-a.Done():
-		return errors.Join(fmt.Errorf("mount %s went away: did somebody unmount it?", cfg.Mount.Path), a.Close())
+		return errors.Join(fmt.Errorf("mount %s went away: did somebody unmount it?", strings.Join(cfg.Mount.Paths(), " or ")), a.Close())
 	}
 }
 

@@ -178,6 +178,9 @@ func configFindings(ctx context.Context, file string) []finding {
 		udpFinding(cfg.Listen.Gossip, running),
 		portFinding("listen.peer", cfg.Listen.Peer, running),
 		portFinding("listen.admin", cfg.Listen.Admin, running))
+	if at := cfg.Mount.SmallFiles; at != "" {
+		found = append(found, finding{"mount.small_files", "ok", at + ": the kernel opens files by itself, and reads none by itself", ""})
+	}
 	for _, m := range cfg.Namespace {
 		err := node.CheckUFS(ctx, m)
 		found = append(found, findingOf("mount "+m.Path, m.UFS+" answers", err, "fail", ""))

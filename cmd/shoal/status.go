@@ -65,6 +65,9 @@ func printStatus(w io.Writer, s node.Status) {
 	if s.Kernel != nil {
 		fmt.Fprintf(w, ", passthrough %s", s.Kernel.Passthrough)
 	}
+	if s.SmallFiles != nil {
+		fmt.Fprintf(w, "; for small files at %s", s.SmallFiles.Mount)
+	}
 	fmt.Fprintln(w)
 	printTrace(w, s.Trace)
 	printDirectory(w, s.Members)

@@ -89,14 +89,22 @@ func (k *checker) scrub(s Scrub) {
 }
 
 func (k *checker) fuse(m FUSE) {
-	k.absolute("mount.path", m.Path)
-	if m.Path == "/" {
-		k.refuse("mount.path", m.Path, "would hide the whole machine; name a directory")
+	k.mountPoint("mount.path", m.Path)
+	k.mountPoint("mount.small_files", m.SmallFiles)
+	if within(m.SmallFiles, m.Path) || within(m.Path, m.SmallFiles) {
+		k.refuse("mount.small_files", m.SmallFiles, fmt.Sprintf("overlaps mount.path %q; name a directory beside it", m.Path))
 	}
 	k.between("mount.uid", m.UID, -1, maxID)
 	k.between("mount.gid", m.GID, -1, maxID)
 	if m.Passthrough != PassthroughAuto && m.Passthrough != PassthroughOff {
 		k.refuse("mount.passthrough", m.Passthrough, fmt.Sprintf("give %q or %q", PassthroughAuto, PassthroughOff))
+	}
+}
+
+func (k *checker) mountPoint(key, value string) {
+	k.absolute(key, value)
+	if value == "/" {
+		k.refuse(key, value, "would hide the whole machine; name a directory")
 	}
 }
 

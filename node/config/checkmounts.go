@@ -110,34 +110,42 @@ func (k *checker) s3(key string, s S3) {
 // apart refuses directories that would read or fill themselves: the agent would wait
 // for itself when it opens its own mount, and show its cache as data.
 func (k *checker) apart(c *Config) {
-	if k.refused("mount.path") {
-		return // it may overlap everything
-	}
-	for i, d := range c.Cache {
-		key := fmt.Sprintf("cache[%d].path", i)
-		if within(d.Path, c.Mount.Path) || within(c.Mount.Path, d.Path) {
-			k.refuse(key, d.Path, fmt.Sprintf("overlaps mount.path %q; move one of them", c.Mount.Path))
-		}
-	}
-	if within(c.State, c.Mount.Path) {
-		k.refuse("state", c.State, fmt.Sprintf("lies within mount.path %q; move one of them", c.Mount.Path))
-	}
-	if within(c.Trace.Path, c.Mount.Path) {
-		k.refuse("trace.path", c.Trace.Path, fmt.Sprintf("lies within mount.path %q; move one of them", c.Mount.Path))
-	}
+	k.outside(c, "mount.path", c.Mount.Path)
+	k.outside(c, "mount.small_files", c.Mount.SmallFiles)
 	for i, m := range c.Namespace {
 		source, err := m.Source()
 		if err != nil || source.Dir == "" {
 			continue
 		}
 		key := fmt.Sprintf("namespace[%d].ufs", i)
-		if within(source.Dir, c.Mount.Path) || within(c.Mount.Path, source.Dir) {
-			k.refuse(key, m.UFS, fmt.Sprintf("overlaps mount.path %q; move one of them", c.Mount.Path))
-		}
 		for j, d := range c.Cache {
 			if within(d.Path, source.Dir) || within(source.Dir, d.Path) {
 				k.refuse(key, m.UFS, fmt.Sprintf("overlaps cache[%d].path %q; move one of them", j, d.Path))
 			}
+		}
+	}
+}
+
+// outside refuses directories that overlap a mount point, given by its key, or lie within it.
+func (k *checker) outside(c *Config, mount, at string) {
+	if k.refused(mount) {
+		return // it may overlap everything
+	}
+	for i, d := range c.Cache {
+		if within(d.Path, at) || within(at, d.Path) {
+			k.refuse(fmt.Sprintf("cache[%d].path", i), d.Path, fmt.Sprintf("overlaps %s %q; move one of them", mount, at))
+		}
+	}
+	if within(c.State, at) {
+		k.refuse("state", c.State, fmt.Sprintf("lies within %s %q; move one of them", mount, at))
+	}
+	if within(c.Trace.Path, at) {
+		k.refuse("trace.path", c.Trace.Path, fmt.Sprintf("lies within %s %q; move one of them", mount, at))
+	}
+	for i, m := range c.Namespace {
+		source, err := m.Source()
+		if err == nil && (within(source.Dir, at) || within(at, source.Dir)) {
+			k.refuse(fmt.Sprintf("namespace[%d].ufs", i), m.UFS, fmt.Sprintf("overlaps %s %q; move one of them", mount, at))
 		}
 	}
 }

@@ -14,6 +14,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
@@ -118,7 +119,11 @@ type FUSE struct {
 	// Path is the mount point; it is made if it is missing. Absolute. Default "": the
 	// namespace is not mounted, and is read through the admin API only.
 	Path string `yaml:"path"`
-	// AllowOther lets users other than the agent's read the mount. Default false.
+	// SmallFiles is a second mount point of the same namespace, for trees of small files: the
+	// kernel opens files there without asking the agent, and reads none of them by itself
+	// (Passthrough). Absolute. Default "": there is none. See docs/small-files.md.
+	SmallFiles string `yaml:"small_files"`
+	// AllowOther lets users other than the agent's read the mounts. Default false.
 	AllowOther bool `yaml:"allow_other"`
 	// UID is the user every file belongs to. -1 to 4294967294. Default -1: the agent's.
 	UID int64 `yaml:"uid"`
@@ -128,6 +133,11 @@ type FUSE struct {
 	// whole in one cache directory and verified: "auto", where it can (Linux 6.9 and newer, with
 	// CAP_SYS_ADMIN), or "off". Default "auto".
 	Passthrough string `yaml:"passthrough"`
+}
+
+// Paths returns the mount points there are to be.
+func (m FUSE) Paths() []string {
+	return slices.DeleteFunc([]string{m.Path, m.SmallFiles}, func(path string) bool { return path == "" })
 }
 
 // The values of FUSE.Passthrough.

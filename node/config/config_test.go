@@ -68,7 +68,7 @@ cache:
     size: 1.5TB
 scrub: {rate: 0, pause: 90m}
 state: /var/lib/shoal
-mount: {path: /mnt/shoal, allow_other: true, uid: 1000, gid: 0, passthrough: off}
+mount: {path: /mnt/shoal, small_files: /mnt/small, allow_other: true, uid: 1000, gid: 0, passthrough: off}
 namespace:
   - path: /models
     ufs: s3://train
@@ -104,7 +104,7 @@ log: {level: warn, format: json}
 		},
 		Scrub: Scrub{Rate: 0, Pause: 90 * time.Minute},
 		State: "/var/lib/shoal",
-		Mount: FUSE{Path: "/mnt/shoal", AllowOther: true, UID: 1000, GID: 0, Passthrough: "off"},
+		Mount: FUSE{Path: "/mnt/shoal", SmallFiles: "/mnt/small", AllowOther: true, UID: 1000, GID: 0, Passthrough: "off"},
 		Namespace: []Mount{{
 			Path: "/models", UFS: "s3://train", Policy: "uniform", Write: "ro",
 			S3: S3{
