@@ -194,3 +194,43 @@ func TestKeptRun(t *testing.T) {
 		close(stop)
 	})
 }
+
+// BenchmarkRawSmall reads a file of 100 KB as the kernel does: opened, read and released; and by its
+// node id, for the first time and when it is kept open.
+func BenchmarkRawSmall(b *testing.B) {
+	const size = 100_000
+	tr := newTree()
+	id := tr.file(shoal.RootID, "a", noise(1, size))
+	buf := make([]byte, size)
+	read := func(b *testing.B, r *raw, in *gofuse.ReadIn) {
+		res, code := r.Read(nil, in, buf)
+		if !code.Ok() {
+			b.Fatal(code)
+		}
+		res.Done()
+	}
+	b.Run("open", func(b *testing.B) {
+		r := testRaw(b, tr, nil)
+		b.ReportAllocs()
+		for b.Loop() {
+			fh := open(b, r, id)
+			read(b, r, &gofuse.ReadIn{InHeader: header(id), Fh: fh})
+			r.Release(nil, &gofuse.ReleaseIn{InHeader: header(id), Fh: fh})
+		}
+	})
+	b.Run("elided/first", func(b *testing.B) {
+		r := testRaw(b, tr, elided)
+		b.ReportAllocs()
+		for b.Loop() {
+			read(b, r, &gofuse.ReadIn{InHeader: header(id)})
+			r.kept.drain()
+		}
+	})
+	b.Run("elided/kept", func(b *testing.B) {
+		r := testRaw(b, tr, elided)
+		b.ReportAllocs()
+		for b.Loop() {
+			read(b, r, &gofuse.ReadIn{InHeader: header(id)})
+		}
+	})
+}

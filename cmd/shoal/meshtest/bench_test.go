@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,10 +40,7 @@ func BenchmarkMesh(b *testing.B) {
 	} {
 		b.Run("large/"+w.name, func(b *testing.B) { m.large(b, w) })
 	}
-	for _, threads := range []int{1, 8} {
-		b.Run(fmt.Sprintf("small/page-cold/threads=%d", threads), func(b *testing.B) { m.smallFiles(b, threads, true) })
-		b.Run(fmt.Sprintf("small/page-warm/threads=%d", threads), func(b *testing.B) { m.smallFiles(b, threads, false) })
-	}
+	m.smallRows(b)
 	m.print()
 }
 
@@ -79,7 +72,8 @@ func newMeshBench(b *testing.B) *meshBench {
 	}
 	m.node.setTTL("1h") // what is timed is reading, not asking whether names are still true
 	m.node.setEndpoint(l.s3.Endpoint)
-	size, files := 4*gib, 5000
+	m.node.mountSmallFiles()
+	size, files := 4*gib, 20_000
 	if testing.Short() {
 		size, files = size/8, files/8
 	}
@@ -112,39 +106,6 @@ func (m *meshBench) cold(b *testing.B) {
 	if got := m.node.status(b).Fetches.UFSBytes; got < size {
 		b.Errorf("the cold read took %d bytes from the UFS, want %d", got, size)
 	}
-	m.rows = append(m.rows, r)
-}
-
-// smallFiles opens, reads and closes all small files in random order, through the mount,
-// whose blocks are all local, and in a plain directory.
-func (m *meshBench) smallFiles(b *testing.B, threads int, pageCold bool) {
-	m.fill(b, m.small...)
-	m.copyPlain(b, m.small...)
-	before := m.node.status(b).Fetches
-	cache := "page-warm"
-	if pageCold {
-		cache = "page-cold"
-	}
-	seed := uint64(0)
-	pass := func(dir string) sample {
-		seed++
-		switch {
-		case pageCold:
-			m.prepare(b)
-		case seed <= 2: // the first pass of each side
-			m.readSmall(b, dir, seed, threads)
-		}
-		return m.readSmall(b, dir, 100+seed, threads)
-	}
-	r := row{
-		name: fmt.Sprintf("%d x 100 KB, %s, threads=%d", len(m.small), cache, threads), plain: "plain directory",
-		unit: "files/s", ratio: "x_plain", work: float64(len(m.small)), bytes: float64(total(m.small)),
-	}
-	r.measure(b, [2]func() sample{
-		func() sample { return pass(m.plain) },
-		func() sample { return pass(m.node.path()) },
-	})
-	m.mustBeLocal(b, before.UFSBytes)
 	m.rows = append(m.rows, r)
 }
 
@@ -213,70 +174,7 @@ func (m *meshBench) prepare(b *testing.B, served ...string) {
 // dd reads a file with dd, from the node's namespace.
 func (m *meshBench) dd(b *testing.B, name string) sample {
 	b.Helper()
-	agent := m.node.agentCPU(b)
-	cmd := exec.Command("dd", "if="+name, "of=/dev/null", "bs=1M", "status=none")
-	begun := time.Now()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("dd %s: %v\n%s", name, err, out)
-	}
-	took := time.Since(begun)
-	return sample{took, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime() + m.node.agentCPU(b) - agent}
-}
-
-// readSmall opens, reads to the end and closes every small file below dir.
-func (m *meshBench) readSmall(b *testing.B, dir string, seed uint64, threads int) sample {
-	b.Helper()
-	names := make([]string, len(m.small))
-	for to, from := range rand.New(rand.NewPCG(seed, 2)).Perm(len(names)) {
-		names[to] = filepath.Join(dir, m.small[from].key)
-	}
-	bytes, errs := make([]int64, threads), make([]error, threads)
-	before, begun := m.cpu(b), time.Now()
-	var wg sync.WaitGroup
-	for i := range threads {
-		wg.Go(func() {
-			bytes[i], errs[i] = readEach(names[i*len(names)/threads : (i+1)*len(names)/threads])
-		})
-	}
-	wg.Wait()
-	s := sample{took: time.Since(begun)}
-	s.cpu = m.cpu(b) - before
-	sum := int64(0)
-	for i := range threads {
-		if errs[i] != nil {
-			b.Fatal(errs[i])
-		}
-		sum += bytes[i]
-	}
-	if sum != total(m.small) {
-		b.Fatalf("read %d bytes below %s, want %d", sum, dir, total(m.small))
-	}
-	return s
-}
-
-// readEach reads files with the system calls alone: what Go's own files do around them
-// would be a part of both sides.
-func readEach(names []string) (bytes int64, err error) {
-	buf := make([]byte, 128*kib)
-	for _, name := range names {
-		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return bytes, fmt.Errorf("open %s: %w", name, err)
-		}
-		for n := 1; n > 0 && err == nil; bytes += int64(max(n, 0)) {
-			for n, err = unix.Read(fd, buf); err == unix.EINTR; {
-				n, err = unix.Read(fd, buf)
-			}
-		}
-		if err != nil {
-			_ = unix.Close(fd)
-			return bytes, fmt.Errorf("read %s: %w", name, err)
-		}
-		if err := unix.Close(fd); err != nil {
-			return bytes, fmt.Errorf("close %s: %w", name, err)
-		}
-	}
-	return bytes, nil
+	return m.command(b, "dd", "if="+name, "of=/dev/null", "bs=1M", "status=none")
 }
 
 // copyFile copies a file, and returns once its bytes are the kernel's.

@@ -17,9 +17,10 @@ type sample struct {
 
 // A row is one line of the table: two sides, measured in turns.
 type row struct {
-	name, plain string // what is read, and by which plain tool
-	unit, ratio string // of the rates, and of their quotient
-	work, bytes float64
+	name, plain string       // what is read, and by which plain tool
+	unit, ratio string       // of the rates, and of their quotient
+	work, bytes float64      // bytes are 0 where none are read
+	requests    []float64    // the kernel sent to the agent, for each unit of work; none where they are not counted
 	rates, cpus [2][]float64 // per round; the plain tool's first. CPU in s per GB
 	quotients   []float64    // Shoal's rate by the plain tool's
 }
@@ -34,7 +35,9 @@ func (r *row) measure(b *testing.B, sides [2]func() sample) {
 			s := sides[side]()
 			rate[side] = r.work / s.took.Seconds()
 			r.rates[side] = append(r.rates[side], rate[side])
-			r.cpus[side] = append(r.cpus[side], s.cpu.Seconds()/r.bytes*1e9)
+			if r.bytes > 0 {
+				r.cpus[side] = append(r.cpus[side], s.cpu.Seconds()/r.bytes*1e9)
+			}
 		}
 		r.quotients = append(r.quotients, rate[1]/rate[0])
 	}
@@ -42,6 +45,9 @@ func (r *row) measure(b *testing.B, sides [2]func() sample) {
 	b.ReportMetric(median(r.quotients), r.ratio)
 	b.ReportMetric(median(r.rates[1]), r.unit)
 	b.ReportMetric(median(r.rates[0]), "plain_"+r.unit)
+	if len(r.requests) > 0 {
+		b.ReportMetric(median(r.requests), "requests/op")
+	}
 }
 
 // print prints what has been measured as a table.
@@ -50,14 +56,22 @@ func (m *meshBench) print() {
 		return
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 3, ' ', 0)
-	fmt.Fprintf(w, "\nmedian of %d rounds\tShoal\tbeside it\tratio\tof the rounds\tCPU s/GB\tbeside it\n", rounds)
+	fmt.Fprintf(w, "\nmedian of %d rounds\tShoal\tbeside it\tratio\tof the rounds\tCPU s/GB\tbeside it\trequests\n", rounds)
 	for _, r := range m.rows {
-		fmt.Fprintf(w, "%s\t%.0f %s\t%.0f %s (%s)\t%.2f %s\t%.2f to %.2f\t%.2f\t%.2f\n", r.name,
+		fmt.Fprintf(w, "%s\t%.0f %s\t%.0f %s (%s)\t%.2f %s\t%.2f to %.2f\t%s\t%s\t%s\n", r.name,
 			median(r.rates[1]), r.unit, median(r.rates[0]), r.unit, r.plain, median(r.quotients), r.ratio,
-			slices.Min(r.quotients), slices.Max(r.quotients), median(r.cpus[1]), median(r.cpus[0]))
+			slices.Min(r.quotients), slices.Max(r.quotients), known(r.cpus[1]), known(r.cpus[0]), known(r.requests))
 	}
 	fmt.Fprintln(w)
 	_ = w.Flush() // a table nobody sees fails nothing
+}
+
+// known returns the median of values, "-" without any.
+func known(values []float64) string {
+	if len(values) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", median(values))
 }
 
 func median(values []float64) float64 {

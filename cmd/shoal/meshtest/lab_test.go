@@ -44,6 +44,7 @@ type labNode struct {
 	addr   string
 	home   string
 	mount  string
+	small  string // the mount point for small files, "" without one
 	config map[string]any
 	agent  *process
 	http   http.Client
@@ -209,10 +210,28 @@ func (n *labNode) stop(t testing.TB) {
 }
 
 // unmount takes away what a killed agent left mounted.
-func (n *labNode) unmount() { _ = unix.Unmount(n.mount, unix.MNT_DETACH) } // fails when there is nothing
+func (n *labNode) unmount() {
+	_ = unix.Unmount(n.mount, unix.MNT_DETACH) // fails when there is nothing
+	_ = unix.Unmount(n.small, unix.MNT_DETACH)
+}
 
 func (n *labNode) path(elem ...string) string {
 	return filepath.Join(append([]string{n.mount, "data"}, elem...)...)
+}
+
+// mountSmallFiles has the node's agent mount the namespace for small files too.
+func (n *labNode) mountSmallFiles() {
+	mount, ok := n.config["mount"].(map[string]any)
+	if !ok {
+		panic("the lab's config mounts nothing")
+	}
+	n.small = filepath.Join(n.home, "small")
+	mount["small_files"] = n.small
+}
+
+// smallPath is path on the mount for small files.
+func (n *labNode) smallPath(elem ...string) string {
+	return filepath.Join(append([]string{n.small, "data"}, elem...)...)
 }
 
 func (n *labNode) tryStatus() (s node.Status, err error) {
