@@ -80,7 +80,7 @@ func serveChild(path string, in io.Reader, out io.Writer) int {
 	tr := childTree()
 	s, err := Mount(tr, tr, Config{
 		Path: path, Cluster: "test", AllowOther: true,
-		NegativeTimeout: time.Minute, UnmountTimeout: busyWait, ElideOpens: os.Getenv(elideEnv) != "",
+		NegativeTimeout: time.Minute, UnmountTimeout: busyWait, ElideOpens: os.Getenv(elideEnv) != "", XAttr: tr.XAttr,
 		Statfs: func() Space { return Space{Bytes: 1 << 30, FreeBytes: 1 << 29} },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -1,12 +1,14 @@
 package fuse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
@@ -44,6 +46,9 @@ type Config struct {
 	Umask fs.FileMode
 	// Statfs returns what df shows; default: nothing. It must not block.
 	Statfs func() Space
+	// XAttr returns the value of an entry's extended attribute user.shoal.<name>, or
+	// syscall.ENODATA if it has none of that name. Default: none has any.
+	XAttr func(ctx context.Context, e shoal.Entry, name string) (string, error)
 
 	// ReadAheadKiB is how far the kernel reads ahead in a file that is read in
 	// order; default 1024, at most 65536. Setting it needs root; else it is 128.
@@ -104,6 +109,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Statfs == nil {
 		c.Statfs = func() Space { return Space{} }
+	}
+	if c.XAttr == nil {
+		c.XAttr = func(context.Context, shoal.Entry, string) (string, error) { return "", syscall.ENODATA }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -3,6 +3,7 @@ package fuse
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -160,6 +161,22 @@ func (t *tree) ReadDir(_ context.Context, id uint64, after string) iter.Seq2[sho
 			}
 		}
 	}
+}
+
+// XAttr answers the attribute "path" with the entry's path, "empty" with nothing; "hang..." blocks,
+// and "eio" fails.
+func (t *tree) XAttr(ctx context.Context, e shoal.Entry, name string) (string, error) {
+	switch {
+	case name == "path":
+		return e.Path, nil
+	case name == "empty":
+		return "", nil
+	case name == "eio":
+		return "", errors.New("storage is down")
+	case strings.HasPrefix(name, "hang"):
+		return "", t.block(ctx, name)
+	}
+	return "", fmt.Errorf("%s: %w", name, syscall.ENODATA)
 }
 
 func (t *tree) OpenFile(_ context.Context, e shoal.Entry) (File, error) {

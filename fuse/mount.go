@@ -95,8 +95,6 @@ func options(r *raw, cfg Config) *gofuse.MountOptions {
 
 		// Bytes of an id never change, so a new mtime is no reason to drop them.
 		ExplicitDataCacheControl: true,
-		// There are no extended attributes yet: say so once instead of per file.
-		DisableXAttrs: true,
 		// Replies are in memory; pipes would only cost file descriptors.
 		DisableSplice: true,
 		PanicHandler:  r.panicked,

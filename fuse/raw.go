@@ -17,7 +17,7 @@ import (
 
 // raw answers the kernel's requests. What it does not implement answers ENOSYS, which
 // makes the kernel do without: ACCESS (it checks permissions itself), FLUSH, FSYNC,
-// LSEEK (holes are not shown), STATX (GETATTR serves), locks (they are local) and POLL.
+// LSEEK (holes are not shown), STATX (GETATTR serves), locks (they are local), POLL and LISTXATTR.
 type raw struct {
 	readOnly
 
@@ -244,16 +244,6 @@ func (r *raw) Access(_ <-chan struct{}, in *gofuse.AccessIn) gofuse.Status {
 // Readlink is asked of symbolic links, and there are none.
 func (r *raw) Readlink(<-chan struct{}, *gofuse.InHeader) ([]byte, gofuse.Status) {
 	return nil, gofuse.EINVAL
-}
-
-// GetXAttr finds no extended attribute.
-func (r *raw) GetXAttr(<-chan struct{}, *gofuse.InHeader, string, []byte) (uint32, gofuse.Status) {
-	return 0, gofuse.ENODATA
-}
-
-// ListXAttr lists no extended attributes.
-func (r *raw) ListXAttr(<-chan struct{}, *gofuse.InHeader, []byte) (uint32, gofuse.Status) {
-	return 0, gofuse.OK
 }
 
 // StatFs shows what Config.Statfs says.

@@ -13,6 +13,7 @@ type Stats struct {
 	ReadBytes uint64
 	Releases  uint64
 	ReadDirs  uint64 // pages of listings
+	XAttrs    uint64 // extended attributes asked for, and lists of them
 
 	Passthrough        string // PassthroughOn, or why no file is passed through
 	PassthroughOpens   uint64 // of Opens, those whose reads the kernel serves: they are not in Reads
@@ -32,14 +33,15 @@ type Stats struct {
 
 // counters are the counted half of Stats.
 type counters struct {
-	lookups, negatives, attrs, opens, reads, readBytes, releases, readDirs atomic.Uint64
-	errors, interrupts, panics, badNames                                   atomic.Uint64
+	lookups, negatives, attrs, opens, reads, readBytes, releases, readDirs, xattrs atomic.Uint64
+	errors, interrupts, panics, badNames                                           atomic.Uint64
 }
 
 // Requests returns how many requests for data and names there were, by kind.
 func (s Stats) Requests() map[string]uint64 {
 	return map[string]uint64{
 		"lookup": s.Lookups, "getattr": s.Attrs, "open": s.Opens, "read": s.Reads, "release": s.Releases, "readdir": s.ReadDirs,
+		"xattr": s.XAttrs,
 	}
 }
 
@@ -53,6 +55,7 @@ func (r *raw) stats() Stats {
 		ReadBytes: r.n.readBytes.Load(),
 		Releases:  r.n.releases.Load(),
 		ReadDirs:  r.n.readDirs.Load(),
+		XAttrs:    r.n.xattrs.Load(),
 
 		Passthrough:        r.through.state(),
 		PassthroughOpens:   r.through.opens.Load(),

@@ -37,6 +37,7 @@ func (f *File) Backing() (backing *os.File, done func(), err error) {
 // what is read of it, and when, nobody here sees.
 func (f *File) Passed() {
 	f.r.bytes[shoal.TierLocal].Add(f.entry.Info.Size)
+	f.r.last.note(f.entry.File, shoal.TierLocal)
 	if f.r.trace == nil {
 		return
 	}

@@ -68,7 +68,7 @@ func (a *Agent) openDoor(door *atomic.Pointer[fuse.Server], path string, cfg fus
 		return nil
 	}
 	cfg.Path, cfg.Cluster, cfg.AllowOther, cfg.Owner = path, a.cfg.Cluster.Name, a.cfg.Mount.AllowOther, owner(a.cfg.Mount)
-	cfg.TTL, cfg.Statfs, cfg.Logger = a.fresh, a.statfs, a.log.With("part", "fuse")
+	cfg.TTL, cfg.Statfs, cfg.XAttr, cfg.Logger = a.fresh, a.statfs, a.xattr, a.log.With("part", "fuse")
 	s, err := fuse.Mount(a.names, opener{a.files}, cfg)
 	if err != nil {
 		return err

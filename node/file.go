@@ -106,6 +106,7 @@ func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) 
 // gave counts n bytes of a block that a reader was given, and records them.
 func (f *File) gave(seen sighting, index uint32, n int, tier shoal.Tier) {
 	f.r.bytes[tier].Add(int64(n))
+	f.r.last.note(f.entry.File, tier)
 	f.r.trace.gave(seen, &f.visitor, n, shoal.BlockLen(f.entry.Info.Size, index), tier)
 }
 

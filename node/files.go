@@ -21,6 +21,7 @@ type Files struct {
 
 	verifier verifier
 
+	last   lastTiers
 	bytes  [shoal.Tiers]atomic.Int64
 	opens  atomic.Int64
 	failed atomic.Int64

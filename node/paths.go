@@ -33,6 +33,7 @@ type BlockInfo struct {
 	Holders []Holder `json:"holders"`
 	More    int      `json:"more,omitempty"` // holders beyond those named
 	Filler  *Holder  `json:"filler,omitempty"`
+	Unknown bool     `json:"unknown,omitempty"` // no home could tell: there may be other holders
 }
 
 // A Holder names a node to programs and to people, and says what its replica is, as the
@@ -47,6 +48,7 @@ type Holder struct {
 // A PathStat is a PathInfo with the replicas of each block in the mesh.
 type PathStat struct {
 	PathInfo
+	LastTier string      `json:"last_tier,omitempty"` // that served the last read of a file here: a shoal.Tier
 	Replicas []BlockInfo `json:"replicas"`
 }
 
@@ -82,25 +84,35 @@ func (a *Agent) Stat(ctx context.Context, path string) (PathStat, error) {
 		return PathStat{}, err
 	}
 	s := PathStat{PathInfo: a.describe(e), Replicas: []BlockInfo{}}
-	keys := make([]shoal.Key, min(s.Blocks, maxStatBlocks))
-	for i := range keys {
-		keys[i] = shoal.Key{File: e.File, Index: uint32(i)}
+	if !s.Dir {
+		s.LastTier = a.files.last.of(e.File).String()
+		s.Replicas = a.locate(ctx, e, spread(min(s.Blocks, maxStatBlocks), maxStatBlocks))
 	}
-	if len(keys) == 0 {
-		return s, nil
+	return s, nil
+}
+
+// locate asks the homes of some of a file's blocks who holds them.
+func (a *Agent) locate(ctx context.Context, e shoal.Entry, indexes []uint32) []BlockInfo {
+	out := make([]BlockInfo, len(indexes))
+	if len(indexes) == 0 {
+		return out
+	}
+	keys := make([]shoal.Key, len(indexes))
+	for i, index := range indexes {
+		keys[i] = shoal.Key{File: e.File, Index: index}
 	}
 	names := make(map[shoal.NodeID]string)
 	for _, m := range a.mesh.Members() {
 		names[m.ID] = m.Name
 	}
 	for i, answer := range a.where.Peek(ctx, keys) {
-		b := BlockInfo{Index: uint32(i), Length: shoal.BlockLen(e.Info.Size, uint32(i)), Holders: []Holder{}}
+		b := BlockInfo{Index: indexes[i], Length: shoal.BlockLen(e.Info.Size, indexes[i]), Holders: []Holder{}}
 		var mine blockstore.Replica
 		mine, b.Local = a.store.Replica(keys[i])
 		b.explain(answer, a.self.ID, mine.Standing, names)
-		s.Replicas = append(s.Replicas, b)
+		out[i] = b
 	}
-	return s, nil
+	return out
 }
 
 // explain fills in who holds the block and who fills it. What is here the node self knows best:
@@ -109,7 +121,7 @@ func (b *BlockInfo) explain(answer replicas.Answer, self shoal.NodeID, mine shoa
 	add := func(h replicas.Holder) {
 		b.Holders = append(b.Holders, Holder{ID: h.Node, Name: names[h.Node], Keeper: h.Keeper, Class: h.Class.String()})
 	}
-	b.More = answer.More
+	b.More, b.Unknown = answer.More, answer.Kind == replicas.Unknown
 	listed := false
 	for _, h := range answer.Holders {
 		if h.Node == self {

@@ -32,6 +32,9 @@ func TestBlockInfoExplain(t *testing.T) {
 	for _, tt := range tests {
 		b := BlockInfo{Local: tt.local}
 		b.explain(tt.answer, "1", mine, names)
+		if unknown := tt.answer.Kind == replicas.Unknown; b.Unknown != unknown {
+			t.Errorf("%s: Unknown = %v, want %v", tt.name, b.Unknown, unknown)
+		}
 		if !reflect.DeepEqual(b.Holders, tt.want) || b.More != tt.more || b.Filler != nil {
 			t.Errorf("%s: explain(%+v) = %+v, %d more, filler %v, want %+v, %d more", tt.name, tt.answer, b.Holders, b.More, b.Filler, tt.want, tt.more)
 		}

@@ -16,6 +16,7 @@ func TestPrintStat(t *testing.T) {
 			}},
 			{Index: 1, Length: 100, Holders: []node.Holder{{ID: "1", Keeper: true, Class: "last"}}, More: 2},
 			{Index: 2, Length: 1, Filler: &node.Holder{ID: "2", Name: "n2"}},
+			{Index: 3, Length: 1, Unknown: true},
 		},
 	}
 	var out strings.Builder
@@ -25,6 +26,7 @@ func TestPrintStat(t *testing.T) {
 0      4194304  3         n1*(surplus) n2(surplus) n3
 1      100      3         1* and 2 more
 2      1        0         filling: n2
+3      1        0         (no home can tell)
 
 * keeper: does not drop its replica alone
 surplus: another node of the zone has a replica

@@ -19,8 +19,9 @@ func statCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "stat PATH", Short: "Show a file's version, age and which nodes hold its blocks", Args: cobra.ExactArgs(1),
 		Long: `Show one path of the namespace: its version, how long ago the under file system
-confirmed it, and for each of its blocks which nodes hold a replica, which of them are keepers,
-and what each replica is worth to the mesh, if not that of a last one.`,
+confirmed it, where the last read of it on this node came from, and for each of its blocks which
+nodes hold a replica, which of them are keepers, and what each replica is worth to the mesh, if not
+that of a last one.`,
 	}
 	socket := clientFlags(c)
 	jsonFlag(c, &asJSON)
@@ -48,6 +49,7 @@ func printStat(w io.Writer, s node.PathStat) {
 		row("size", humanize.Comma(s.Size))
 		row("version", s.Version)
 		row("file id", s.File)
+		row("last read from", s.LastTier)
 		row("cached here", fmt.Sprintf("%d of %d blocks", s.BlocksCached, s.Blocks))
 	})
 	if len(s.Replicas) == 0 {
@@ -63,6 +65,9 @@ func printStat(w io.Writer, s node.PathStat) {
 			}
 			if b.More > 0 {
 				names = append(names, fmt.Sprintf("and %d more", b.More))
+			}
+			if b.Unknown {
+				names = append(names, "(no home can tell)")
 			}
 			if b.Filler != nil {
 				names = append(names, "filling: "+nameOf(*b.Filler))
