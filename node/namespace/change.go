@@ -2,7 +2,8 @@ package namespace
 
 import "sync"
 
-// A change says that name in the directory parent does not stand for id as it did.
+// A change says that name in the directory parent does not stand for id as it did; for id 0,
+// that it did not exist and does.
 type change struct {
 	parent uint64
 	name   string

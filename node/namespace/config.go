@@ -73,7 +73,8 @@ type Config struct {
 	// positive.
 	CacheBytes int64
 	// OnChange is told that name in the directory parent no longer stands for oldID as
-	// it was: it is gone, stands for another id, or (a file) has other attributes. It is
+	// it was: it is gone, stands for another id, or (a file) has other attributes; or, with
+	// an oldID of 0, that there is one which the UFS was known not to have. It is
 	// called from a goroutine of its own, one call at a time, without any lock held, and
 	// once for equal calls that wait. Default: nobody is told.
 	OnChange func(parent uint64, name string, oldID uint64)

@@ -80,10 +80,14 @@ func (e *edit) set(d *dir, name string, old *nameRecord, info shoal.FileInfo, as
 		return nameRecord{}, err
 	}
 	now := nameRecord{id: id, tag: d.mount.tag, fetched: asked, info: info}
+	switch {
+	case old != nil:
+		e.changes = append(e.changes, change{d.id, name, old.id})
+	case d.listed.Load() != nil: // and did not have it
+		e.changes = append(e.changes, change{d.id, name, 0})
+	}
 	if old == nil {
 		e.entries++
-	} else {
-		e.changes = append(e.changes, change{d.id, name, old.id})
 	}
 	return now, errors.Join(e.put(d, name, now), e.putNode(d, name, now))
 }
@@ -193,7 +197,7 @@ func (n *Namespace) learnStat(d *dir, name string, info shoal.FileInfo, asked in
 		now, err = e.set(d, name, nil, info, asked)
 		return err
 	})
-	n.negatives.forget(d.id, name)
+	n.appeared(d, name)
 	return now, err
 }
 

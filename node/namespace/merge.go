@@ -24,7 +24,7 @@ func (n *Namespace) learnPage(d *dir, l *listing, infos []shoal.FileInfo, after,
 		return errors.Join(err, it.Close())
 	})
 	for _, info := range infos {
-		n.negatives.forget(d.id, info.Name)
+		n.appeared(d, info.Name)
 	}
 	return err
 }

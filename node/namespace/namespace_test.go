@@ -341,6 +341,42 @@ func TestOnChange(t *testing.T) {
 	}
 }
 
+// TestOnChangeTellsOfNewNames has names come that were known to be absent, from a listing and from
+// a Stat; the names of a first listing nobody has missed.
+func TestOnChangeTellsOfNewNames(t *testing.T) {
+	told := make(chan change, 100)
+	w := newWorld(t, "d/a", "e/a")
+	w.cfg.OnChange = func(parent uint64, name string, oldID uint64) { told <- change{parent, name, oldID} }
+	w.open()
+	d, e := resolve(t, w.Namespace, "/data/d").ID, resolve(t, w.Namespace, "/data/e").ID
+	checkList(t, w.Namespace, "/data/d", "a")
+	absent := func(path string) {
+		t.Helper()
+		if _, err := w.Resolve(t.Context(), path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Resolve(%s) = %v, want fs.ErrNotExist", path, err)
+		}
+	}
+	absent("/data/d/b") // says the listing
+	absent("/data/e/b") // says a Stat
+	absent("/data/e/c")
+	for _, name := range []string{"d/b", "d/c", "e/b", "e/c"} {
+		w.ufs.Put(name, nil)
+	}
+	w.clock.advance(time.Minute)
+	resolve(t, w.Namespace, "/data/d/b")
+	checkList(t, w.Namespace, "/data/d", "a", "b", "c")
+	resolve(t, w.Namespace, "/data/e/c")
+	checkList(t, w.Namespace, "/data/e", "a", "b", "c")
+	for _, want := range []change{{d, "b", 0}, {d, "c", 0}, {e, "c", 0}, {e, "b", 0}} {
+		if got := <-told; got != want {
+			t.Errorf("OnChange(%v), want %v", got, want)
+		}
+	}
+	if len(told) != 0 {
+		t.Errorf("%d more calls of OnChange, want 0", len(told))
+	}
+}
+
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t)
 	for i := range 2500 {

@@ -9,7 +9,8 @@ import (
 // each.
 const maxNegatives = 64 << 10
 
-// negatives remembers for a short time, in RAM only, which names a Stat did not find.
+// negatives remembers, in RAM only, which names a Stat did not find: that counts for a short
+// time, but who was told so may believe it for longer, and is to hear when it is there.
 type negatives struct {
 	mu    sync.Mutex // guards the fields below
 	asked map[nameOf]int64
@@ -28,11 +29,7 @@ func (c *negatives) has(dir uint64, name string, now time.Time, ttl time.Duratio
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at, ok := c.asked[nameOf{dir, name}]
-	if ok && !young(at, now, ttl) {
-		delete(c.asked, nameOf{dir, name})
-		return false
-	}
-	return ok
+	return ok && young(at, now, ttl)
 }
 
 // add remembers that name was not there when asked at. When full it forgets any other.
@@ -48,10 +45,20 @@ func (c *negatives) add(dir uint64, name string, at int64) {
 	c.asked[nameOf{dir, name}] = at
 }
 
-func (c *negatives) forget(dir uint64, name string) {
+// forget drops name, and reports whether it was remembered.
+func (c *negatives) forget(dir uint64, name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	_, ok := c.asked[nameOf{dir, name}]
 	delete(c.asked, nameOf{dir, name})
+	return ok
+}
+
+// appeared is told of a name in d that is recorded to exist.
+func (n *Namespace) appeared(d *dir, name string) {
+	if n.negatives.forget(d.id, name) {
+		n.changes.post([]change{{d.id, name, 0}})
+	}
 }
 
 // young reports whether at, in nanoseconds since 1970, is less than ttl before now. What
