@@ -305,3 +305,28 @@ func TestMountNewVersion(t *testing.T) {
 		t.Errorf("old handle = %d bytes, %v, want the 8192 old ones", len(got), err)
 	}
 }
+
+// TestMountNames has a name go that the kernel believes in for a day, and one come that it believes
+// absent for a minute.
+func TestMountNames(t *testing.T) {
+	c := startChild(t, mountDir(t))
+	stat := func(name string, want error) {
+		t.Helper()
+		if _, err := os.Stat(c.file(name)); !errors.Is(err, want) {
+			t.Errorf("stat %s = %v, want %v", name, err, want)
+		}
+	}
+	stat("size-1", nil)
+	stat("absent", fs.ErrNotExist)
+	c.ask("remove size-1")
+	c.ask("change absent")
+	stat("size-1", nil)
+	stat("absent", fs.ErrNotExist)
+	for _, name := range []string{"size-1", "absent"} {
+		if got := c.ask("invalidate " + name); got != "ok" {
+			t.Fatalf("invalidate %s = %s, want ok", name, got)
+		}
+	}
+	stat("size-1", fs.ErrNotExist)
+	stat("absent", nil)
+}

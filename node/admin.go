@@ -187,6 +187,10 @@ func (a *Agent) routes() *http.ServeMux {
 		s, err := a.Free(r.Context(), r.FormValue("path"))
 		reply(w, s, err)
 	})
+	mux.HandleFunc("POST /v1/sync", func(w http.ResponseWriter, r *http.Request) {
+		s, err := a.Sync(r.Context(), r.FormValue("path"))
+		reply(w, s, err)
+	})
 	return mux
 }
 

@@ -21,6 +21,7 @@ const (
 	callSummary  = 2 // asks for the node's Summary as JSON
 	callOffer    = 3 // asks the node to keep a block; the rest is an offer, the answer 1 if it will, else 0
 	callForward  = 4 // callOffer of a last replica its holder must evict: how often that was done, and the offer
+	callSync     = 5 // has the node sync the path that follows; the answer is empty
 )
 
 var errUnknownCall = errors.New("unknown call: the caller runs another version")
@@ -45,6 +46,8 @@ func (s *service) HandleCall(ctx context.Context, from shoal.NodeID, request []b
 		return json.Marshal(s.agent.Summary())
 	case callOffer, callForward:
 		return s.agent.fetch.HandleOffer(from, request)
+	case callSync:
+		return nil, s.agent.syncHere(ctx, string(request[1:]))
 	}
 	return nil, errUnknownCall
 }

@@ -71,7 +71,7 @@ runs on every node; none of them is a master. Users read one shared path.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %q", err, c.CommandPath()+" --help")}
 	})
-	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), freeCmd(), drainCmd(), doctorCmd(), simCmd(), versionCmd())
+	root.AddCommand(agentCmd(), demoCmd(), statusCmd(), lsCmd(), statCmd(), storeCmd(), freeCmd(), syncCmd(), drainCmd(), doctorCmd(), simCmd(), versionCmd())
 	refuseArgs(root)
 	for _, v := range later() {
 		root.AddCommand(v)
@@ -102,7 +102,6 @@ func later() []*cobra.Command {
 		{"load", "preloading"},
 		{"pin", "pinning"},
 		{"unpin", "pinning"},
-		{"sync", "refreshing metadata on demand"},
 		{"hold", "the mount holder"},
 	}
 	out := make([]*cobra.Command, len(verbs))

@@ -1,13 +1,18 @@
 package namespace
 
-import "sync"
+import (
+	"context"
+	"io/fs"
+	"sync"
+)
 
 // A change says that name in the directory parent does not stand for id as it did; for id 0,
-// that it did not exist and does.
+// that it did not exist and does. With reached it is a mark in the queue.
 type change struct {
-	parent uint64
-	name   string
-	id     uint64
+	parent  uint64
+	name    string
+	id      uint64
+	reached chan struct{}
 }
 
 // changes hands changes to a function, from a goroutine of its own and one by one, and
@@ -63,9 +68,34 @@ func (c *changes) run() {
 			case <-c.stop:
 				return
 			default:
-				c.tell(ch.parent, ch.name, ch.id)
+				c.pass(ch)
 			}
 		}
+	}
+}
+
+func (c *changes) pass(ch change) {
+	if ch.reached != nil {
+		close(ch.reached)
+		return
+	}
+	c.tell(ch.parent, ch.name, ch.id)
+}
+
+// flush returns when all that was posted before has been told.
+func (c *changes) flush(ctx context.Context) error {
+	if c.tell == nil {
+		return nil
+	}
+	mark := change{reached: make(chan struct{})}
+	c.post([]change{mark})
+	select {
+	case <-mark.reached:
+		return nil
+	case <-c.stop:
+		return fs.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

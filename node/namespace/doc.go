@@ -36,6 +36,8 @@
 // listing fails, each who waited sends its Stat after all, and the next one is as many
 // Stats away. Lookups of names in a directory never listed are single Stats, always.
 //
+// Sync asks at once, whatever is fresh.
+//
 // # When the UFS does not answer
 //
 // Names that were confirmed within the mount's MaxStale are served with Entry.Stale set;

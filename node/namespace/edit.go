@@ -71,7 +71,7 @@ func (e *edit) set(d *dir, name string, old *nameRecord, info shoal.FileInfo, as
 			return now, e.put(d, name, now)
 		}
 		if !info.IsDir() {
-			e.changes = append(e.changes, change{d.id, name, old.id})
+			e.changes = append(e.changes, change{parent: d.id, name: name, id: old.id})
 		}
 		return now, errors.Join(e.put(d, name, now), e.putNode(d, name, now))
 	}
@@ -82,9 +82,9 @@ func (e *edit) set(d *dir, name string, old *nameRecord, info shoal.FileInfo, as
 	now := nameRecord{id: id, tag: d.mount.tag, fetched: asked, info: info}
 	switch {
 	case old != nil:
-		e.changes = append(e.changes, change{d.id, name, old.id})
+		e.changes = append(e.changes, change{parent: d.id, name: name, id: old.id})
 	case d.listed.Load() != nil: // and did not have it
-		e.changes = append(e.changes, change{d.id, name, 0})
+		e.changes = append(e.changes, change{parent: d.id, name: name})
 	}
 	if old == nil {
 		e.entries++
@@ -99,7 +99,7 @@ func (e *edit) newer(at, asked int64) bool { return at > asked && at <= e.now }
 // remove records that name in d is gone.
 func (e *edit) remove(d *dir, name string, old nameRecord) error {
 	e.entries--
-	e.changes = append(e.changes, change{d.id, name, old.id})
+	e.changes = append(e.changes, change{parent: d.id, name: name, id: old.id})
 	return e.batch.Delete(nameKey(d.id, name), nil)
 }
 

@@ -202,7 +202,7 @@ func (n *Namespace) call(d *dir, name string, mayList bool) (*statCall, *listing
 	return c, nil, nil
 }
 
-// runStat asks the UFS for name in d and records the answer.
+// runStat is askStat for a lookup that found nothing fresh.
 func (n *Namespace) runStat(d *dir, name string) (nameRecord, error) {
 	asked := n.cfg.Now()
 	// Between the caller's look and this call another one may have been answered.
@@ -213,6 +213,11 @@ func (n *Namespace) runStat(d *dir, name string) (nameRecord, error) {
 		}
 		return k.r, err
 	}
+	return n.askStat(d, name, asked)
+}
+
+// askStat asks the UFS for name in d, now, and records the answer. The mount has admitted it.
+func (n *Namespace) askStat(d *dir, name string, asked time.Time) (nameRecord, error) {
 	n.count.ufsStats.Add(1)
 	info, err := ask(n, d.mount, n.cfg.Timeout, func(ctx context.Context) (shoal.FileInfo, error) {
 		return d.mount.FS.Stat(ctx, d.sourceOf(name))

@@ -313,7 +313,7 @@ func TestExpire(t *testing.T) {
 func TestOnChange(t *testing.T) {
 	told := make(chan change, 100)
 	w := newWorld(t, "d/a", "d/b", "d/c")
-	w.cfg.OnChange = func(parent uint64, name string, oldID uint64) { told <- change{parent, name, oldID} }
+	w.cfg.OnChange = func(parent uint64, name string, oldID uint64) { told <- change{parent: parent, name: name, id: oldID} }
 	w.open()
 	dir := resolve(t, w.Namespace, "/data/d").ID
 	checkList(t, w.Namespace, "/data/d", "a", "b", "c")
@@ -332,7 +332,7 @@ func TestOnChange(t *testing.T) {
 		t.Errorf("Resolve(c) = %v, want fs.ErrNotExist", err)
 	}
 	for _, name := range []string{"a", "b", "c"} {
-		if got, want := <-told, (change{dir, name, old[name]}); got != want {
+		if got, want := <-told, (change{parent: dir, name: name, id: old[name]}); got != want {
 			t.Errorf("OnChange(%v), want %v", got, want)
 		}
 	}
@@ -346,7 +346,7 @@ func TestOnChange(t *testing.T) {
 func TestOnChangeTellsOfNewNames(t *testing.T) {
 	told := make(chan change, 100)
 	w := newWorld(t, "d/a", "e/a")
-	w.cfg.OnChange = func(parent uint64, name string, oldID uint64) { told <- change{parent, name, oldID} }
+	w.cfg.OnChange = func(parent uint64, name string, oldID uint64) { told <- change{parent: parent, name: name, id: oldID} }
 	w.open()
 	d, e := resolve(t, w.Namespace, "/data/d").ID, resolve(t, w.Namespace, "/data/e").ID
 	checkList(t, w.Namespace, "/data/d", "a")
@@ -367,7 +367,7 @@ func TestOnChangeTellsOfNewNames(t *testing.T) {
 	checkList(t, w.Namespace, "/data/d", "a", "b", "c")
 	resolve(t, w.Namespace, "/data/e/c")
 	checkList(t, w.Namespace, "/data/e", "a", "b", "c")
-	for _, want := range []change{{d, "b", 0}, {d, "c", 0}, {e, "c", 0}, {e, "b", 0}} {
+	for _, want := range []change{{parent: d, name: "b"}, {parent: d, name: "c"}, {parent: e, name: "c"}, {parent: e, name: "b"}} {
 		if got := <-told; got != want {
 			t.Errorf("OnChange(%v), want %v", got, want)
 		}
