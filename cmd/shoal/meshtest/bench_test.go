@@ -41,6 +41,7 @@ func BenchmarkMesh(b *testing.B) {
 		b.Run("large/"+w.name, func(b *testing.B) { m.large(b, w) })
 	}
 	m.smallRows(b)
+	b.Run("loader", m.loader)
 	m.print()
 }
 
@@ -52,6 +53,9 @@ type meshBench struct {
 	small []object
 	plain string // directory with copies, on the disk of the cache
 	rows  []row
+	notes []string // printed below the rows
+
+	shuffles uint64 // that loaders have read
 }
 
 // newMeshBench starts an S3 server that nodes reach directly, without the counting proxy:

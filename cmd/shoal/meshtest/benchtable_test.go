@@ -64,6 +64,9 @@ func (m *meshBench) print() {
 	}
 	fmt.Fprintln(w)
 	_ = w.Flush() // a table nobody sees fails nothing
+	for _, note := range m.notes {
+		fmt.Println(note)
+	}
 }
 
 // known returns the median of values, "-" without any.

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv(sdkEnv); spec != "" {
 		os.Exit(sdkMain(spec))
 	}
+	if os.Getenv(loaderEnv) != "" {
+		os.Exit(loaderMain())
+	}
 	os.Exit(testMain(m))
 }
 
