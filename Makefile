@@ -1,5 +1,5 @@
-# Everything here needs Go alone, but for lint, test-all and .ci/run: those install the
-# tools they need, at the versions pinned below, into TOOLS.
+# Everything here needs Go alone, but for lint, test-all, bench, bench-rivals and .ci/run: those
+# install the tools they need, at the versions pinned below, into TOOLS.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,11 +7,13 @@ SHELL := /bin/bash
 
 GOLANGCI_VERSION := v2.15.0
 VERSITYGW_VERSION := v1.8.0
+RCLONE_VERSION := v1.76.0
 
 # Tools are kept between runs, each version in a directory of its own.
 TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shoal-tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 VERSITYGW := $(TOOLS)/versitygw-$(VERSITYGW_VERSION)/versitygw
+RCLONE := $(TOOLS)/rclone-$(RCLONE_VERSION)/rclone
 
 # The packages with goroutines that share memory: tested under the race detector. Those below
 # them that are pure are not.
@@ -27,8 +29,9 @@ RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 REPORT := awk -f .ci/report.awk
 TEST_TIMEOUT := 8m
 TEST_ALL_TIMEOUT := 30m
+BENCH_TIMEOUT := 3h
 
-.PHONY: build demo test test-all deploy-test fuzz bench lint fmt cover soak tools clean help
+.PHONY: build demo test test-all deploy-test fuzz bench bench-rivals bench-tools lint fmt cover soak tools clean help
 
 build: ## Build the static binary bin/shoal
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/shoal ./cmd/shoal
@@ -52,8 +55,13 @@ fuzz: ## Fuzz each decoder of traces and scenarios for FUZZ_TIME (60s)
 
 bench: $(VERSITYGW) ## Benchmarks of every package, then of a mesh beside the plain tools (that part as root)
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /meshtest)
-	SHOAL_TEST_ALL=1 SHOAL_TEST_S3_BIN=$(VERSITYGW) \
-	  go test -run '^$$' -bench Mesh -benchtime 1x -timeout 30m ./cmd/shoal/meshtest
+	$(call bench_mesh,Mesh)
+
+bench-rivals: $(VERSITYGW) bench-tools ## Of those, the mesh beside s3fs and rclone alone: the table of the README (root)
+	$(call bench_mesh,Mesh/rivals$(ROW))
+
+bench-tools: $(RCLONE) ## Install rclone, pinned, and Debian's s3fs (root), which bench compares with where they are
+	command -v s3fs >/dev/null || { apt-get -q update && apt-get -q install -y --no-install-recommends s3fs; }
 
 lint: $(GOLANGCI) ## go vet, golangci-lint and the format
 	go vet ./...
@@ -83,6 +91,10 @@ $(GOLANGCI):
 $(VERSITYGW):
 	GOBIN=$(@D) GOFLAGS= go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
+$(RCLONE):
+	CGO_ENABLED=0 GOBIN=$(@D) GOFLAGS= go install -ldflags '-s -w -X github.com/rclone/rclone/fs.Version=$(RCLONE_VERSION)' \
+	  github.com/rclone/rclone@$(RCLONE_VERSION)
+
 .PHONY: root
 root:
 	@[ "$$(id -u)" = 0 ] || { echo 'make test-all: makes network namespaces and mounts: run it as root' >&2; exit 1; }
@@ -92,6 +104,12 @@ clean: ## Remove what the other targets made here
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# bench_mesh: the rows of BenchmarkMesh that a pattern selects; with SHORT=-short on fewer bytes.
+define bench_mesh
+SHOAL_TEST_ALL=1 SHOAL_TEST_S3_BIN=$(VERSITYGW) SHOAL_TEST_RCLONE_BIN=$(RCLONE) \
+  go test -run '^$$' -bench '$(1)' -benchtime 1x $(SHORT) -timeout $(BENCH_TIMEOUT) ./cmd/shoal/meshtest
+endef
 
 # run_tests: go test with the flags given, what it says shortened, and the time it took.
 define run_tests

@@ -42,6 +42,7 @@ func BenchmarkMesh(b *testing.B) {
 	}
 	m.smallRows(b)
 	b.Run("loader", m.loader)
+	b.Run("rivals", m.rivals)
 	m.print()
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/shoal-mesh/shoal/fuse"
+	"github.com/shoal-mesh/shoal/node"
 )
 
 // A way to read a large file.
@@ -35,32 +36,15 @@ func (m *meshBench) large(b *testing.B, w way) {
 		m.node.start(b, 1)
 		defer delete(mount, "passthrough")
 	}
-	before := m.node.status(b)
-	passing := !w.off && before.Kernel.Passthrough == fuse.PassthroughOn
-	if passing { // the last block is put after it has been read, and a close comes to the agent late
-		m.lab.until(b, "the file is passed through", func() bool {
-			opens := m.node.status(b).Kernel.PassthroughOpens
-			if err := readRange(m.node.path(m.big.key), 0, 1); err != nil {
-				b.Fatal(err)
-			}
-			before = m.node.status(b)
-			return before.Kernel.PassthroughOpens > opens
-		})
+	before, passing := m.node.status(b), false
+	if !w.off {
+		before, passing = m.passedThrough(b)
 	}
 	r := row{
 		name: fmt.Sprintf("%d MiB, %s", m.big.size/mib, w.name), plain: "plain file", unit: "MB/s", ratio: "x_plain",
 		work: float64(m.big.size) / 1e6, bytes: float64(m.big.size),
 	}
-	side := func(name string) func() sample {
-		return func() sample {
-			m.prepare(b)
-			cpu, begun := m.cpu(b), time.Now()
-			if err := w.read(name, m.big.size); err != nil {
-				b.Fatal(err)
-			}
-			return sample{time.Since(begun), m.cpu(b) - cpu}
-		}
-	}
+	side := func(name string) func() sample { return func() sample { return m.readLarge(b, w, name) } }
 	r.measure(b, [2]func() sample{side(filepath.Join(m.plain, m.big.key)), side(m.node.path(m.big.key))})
 	m.mustBeLocal(b, before.Fetches.UFSBytes)
 	after := m.node.status(b).Kernel
@@ -68,6 +52,37 @@ func (m *meshBench) large(b *testing.B, w way) {
 		b.Errorf("the agent served %d reads of a file that is passed through, want 0", served)
 	}
 	m.rows = append(m.rows, r)
+}
+
+// passedThrough waits until the kernel reads the big file by itself, where it does. It
+// returns the agent's status then, and whether it does.
+func (m *meshBench) passedThrough(b *testing.B) (s node.Status, passing bool) {
+	b.Helper()
+	s = m.node.status(b)
+	if s.Kernel.Passthrough != fuse.PassthroughOn {
+		return s, false
+	}
+	// The last block is put after it has been read, and a close comes to the agent late.
+	m.lab.until(b, "the file is passed through", func() bool {
+		opens := m.node.status(b).Kernel.PassthroughOpens
+		if err := readRange(m.node.path(m.big.key), 0, 1); err != nil {
+			b.Fatal(err)
+		}
+		s = m.node.status(b)
+		return s.Kernel.PassthroughOpens > opens
+	})
+	return s, true
+}
+
+// readLarge reads the big file by name, page-cold.
+func (m *meshBench) readLarge(b *testing.B, w way, name string) sample {
+	b.Helper()
+	m.prepare(b)
+	cpu, begun := m.cpu(b), time.Now()
+	if err := w.read(name, m.big.size); err != nil {
+		b.Fatal(err)
+	}
+	return sample{time.Since(begun), m.cpu(b) - cpu}
 }
 
 // cpu returns the CPU time of the reader, which is this process, and of the agent.
