@@ -31,7 +31,7 @@ func (m *meshBench) loader(b *testing.B) {
 			return m.load(b, dir, 2, func(int) {})
 		}
 	}
-	r.measure(b, [2]func() sample{side(m.plain), side(m.node.path())})
+	r.measure(b, [2]func() sample{side(m.plain), side(m.node.smallPath())})
 	m.mustBeLocal(b, before)
 	m.rows = append(m.rows, r)
 	m.loaderMemory(b)
@@ -50,7 +50,7 @@ func (m *meshBench) loaderMemory(b *testing.B) {
 	defer guard(m.node.agent)()
 	m.prepare(b)
 	var taken []int
-	m.load(b, m.node.path(), 5, func(epoch int) {
+	m.load(b, m.node.smallPath(), 5, func(epoch int) {
 		if epoch >= 2 {
 			taken = append(taken, m.node.residentKiB(b))
 		}

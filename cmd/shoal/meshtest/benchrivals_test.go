@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,10 +171,17 @@ func (t *match) warm(b *testing.B, objects ...object) {
 	t.cached[objects[0].key] = true
 }
 
-// hold measures a contest and keeps it for the table.
-func (t *match) hold(b *testing.B, c contest) {
+// trees returns the sides with the mounts that trees of small files are for: Shoal has one.
+func (t *match) trees() []side {
+	sides := slices.Clone(t.sides)
+	sides[shoalSide].dir = t.node.smallPath()
+	return sides
+}
+
+// hold measures a contest between sides and keeps it for the table.
+func (t *match) hold(b *testing.B, sides []side, c contest) {
 	b.Helper()
-	if c.measure(b, t.node, t.sides); !b.Failed() {
+	if c.measure(b, t.node, sides); !b.Failed() {
 		t.contests = append(t.contests, c)
 	}
 }
@@ -182,7 +190,7 @@ func (t *match) hold(b *testing.B, c contest) {
 func (t *match) large(b *testing.B, w way) {
 	t.warm(b, t.big)
 	t.passedThrough(b)
-	t.hold(b, contest{
+	t.hold(b, t.sides, contest{
 		name: fmt.Sprintf("%d MiB, %s", t.big.size/mib, w.name), unit: "MB/s",
 		work: float64(t.big.size) / 1e6, bytes: int64(t.big.size),
 		sample: func(dir string) sample { return t.readLarge(b, w, filepath.Join(dir, t.big.key)) },
@@ -195,12 +203,12 @@ func (t *match) smallFiles(b *testing.B, threads int, pageCold bool) {
 	state := "page-cold"
 	if !pageCold {
 		state = "page-warm"
-		for _, s := range t.sides {
+		for _, s := range t.trees() {
 			t.shuffles++
 			t.readSmall(b, s.dir, t.shuffles, threads)
 		}
 	}
-	t.hold(b, contest{
+	t.hold(b, t.trees(), contest{
 		name: fmt.Sprintf("%d x 100 KB, %s, threads=%d", len(t.small), state, threads), unit: "files/s",
 		work: float64(len(t.small)), bytes: total(t.small),
 		sample: func(dir string) sample {
@@ -216,7 +224,7 @@ func (t *match) smallFiles(b *testing.B, threads int, pageCold bool) {
 // loader has eight processes read all small files for two epochs, the first page-cold.
 func (t *match) loader(b *testing.B) {
 	t.warm(b, t.small...)
-	t.hold(b, contest{
+	t.hold(b, t.trees(), contest{
 		name: t.loaderName(), unit: "files/s", work: float64(2 * len(t.small)), bytes: 2 * total(t.small),
 		sample: func(dir string) sample {
 			t.prepare(b)

@@ -25,12 +25,12 @@ func (t *match) walk(b *testing.B) {
 		b.Fatal("the time of a file cannot be set")
 	}
 	below := func(dir string) string { return filepath.Join(dir, filepath.Dir(t.small[0].key)) }
-	for _, s := range t.sides {
+	for _, s := range t.trees() {
 		release := guard(s.daemon)
 		t.find(b, below(s.dir), old)
 		release()
 	}
-	t.hold(b, contest{
+	t.hold(b, t.trees(), contest{
 		name: fmt.Sprintf("stat walk of %d names (`find -newer`), warm", len(t.small)), unit: "names/s",
 		work:   float64(walks * len(t.small)),
 		sample: func(dir string) sample { return t.find(b, below(dir), old) },
