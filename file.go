@@ -2,6 +2,7 @@ package shoal
 
 import (
 	"io/fs"
+	"math"
 	"time"
 )
 
@@ -34,5 +35,11 @@ type Entry struct {
 	Stale bool
 }
 
-// RootID is the durable node id of the namespace's root.
-const RootID = 1
+// The durable node ids. All but the root's lie from FirstID to LastID: so the ID of a name
+// can stand for the position after it in a listing, which a kernel takes for an off_t, and
+// 0 to 2 for the positions before the first name.
+const (
+	RootID  = 1 // the namespace's root
+	FirstID = 3
+	LastID  = math.MaxInt64
+)

@@ -14,7 +14,7 @@
 // An id is a hash of (directory's id, name) for a directory and of (directory's id,
 // name, version) for a file, with probing when two collide. So a changed file has a new
 // id: the kernel's page cache of an id never mixes two versions, and a file that is open
-// keeps its id and its attributes. Ids 0 and 1 are never given out (1 is shoal.RootID).
+// keeps its id and its attributes. Ids given out lie from shoal.FirstID to shoal.LastID.
 // An id is stored before it is handed out, in a way that a killed process does not lose.
 //
 // # What is fresh

@@ -117,7 +117,8 @@ func (e *edit) putNode(d *dir, name string, r nameRecord) error {
 func (e *edit) issue(parent uint64, at, name string, tag uint64, info shoal.FileInfo) (uint64, error) {
 	id := e.hash(idInput(parent, name, tag, info))
 	for ; ; id++ {
-		if id <= shoal.RootID || e.issued[id] {
+		id &= shoal.LastID
+		if id < shoal.FirstID || e.issued[id] {
 			continue
 		}
 		have, ok, err := readNode(e.db, id)

@@ -154,6 +154,20 @@ func (n *Namespace) Attr(ctx context.Context, id uint64) (shoal.Entry, error) {
 	return n.fileAttr(d, name, id, node)
 }
 
+// NameOf returns the name that id has, or had, in the directory parent. It never asks the
+// UFS. The error wraps fs.ErrNotExist if id was never given out, or its mount is not in
+// the table any more.
+func (n *Namespace) NameOf(id uint64) (parent uint64, name string, err error) {
+	if p := n.table.byID[id]; p != nil {
+		return p.parent.id, p.info.Name, nil
+	}
+	node, _, err := n.node(id)
+	if err != nil {
+		return 0, "", err
+	}
+	return node.parent, path.Base(node.path), nil
+}
+
 // fileAttr returns the entry of the file version id, which node says is name in d. It
 // never asks the UFS: a version does not change.
 func (n *Namespace) fileAttr(d *dir, name string, id uint64, node nodeRecord) (shoal.Entry, error) {

@@ -88,8 +88,8 @@ func TestEntry(t *testing.T) {
 	if e != want {
 		t.Errorf("Resolve() = %+v, want %+v", e, want)
 	}
-	if e.ID <= shoal.RootID || dir.ID <= shoal.RootID || e.ID == dir.ID {
-		t.Errorf("ids %d and %d, want two above %d", e.ID, dir.ID, shoal.RootID)
+	if e.ID < shoal.FirstID || dir.ID < shoal.FirstID || e.ID == dir.ID {
+		t.Errorf("ids %d and %d, want two from %d", e.ID, dir.ID, shoal.FirstID)
 	}
 	if w.FS(e) != ufs.FS(w.ufs) {
 		t.Errorf("FS(%v) = %v, want the mount's", e, w.FS(e))

@@ -21,7 +21,7 @@ const (
 
 // recordFormat is the first byte of every record. One with another is not read, as if it
 // were not there.
-const recordFormat = 1
+const recordFormat = 2
 
 var errRecord = errors.New("malformed record")
 
@@ -93,7 +93,7 @@ func decodeName(b []byte) (nameRecord, error) {
 	d.format()
 	r := nameRecord{id: d.uint64(), tag: d.uint64(), fetched: int64(d.uint64()), expired: d.varint()}
 	r.info = d.info()
-	if r.id <= shoal.RootID {
+	if r.id < shoal.FirstID || r.id > shoal.LastID {
 		d.bad = true
 	}
 	return r, d.end()

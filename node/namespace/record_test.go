@@ -15,8 +15,8 @@ func someInfo() shoal.FileInfo {
 }
 
 func FuzzDecodeName(f *testing.F) {
-	f.Add(nameRecord{id: 1 << 63, tag: 2, fetched: -3, expired: 4, info: someInfo()}.encode())
-	f.Add(nameRecord{id: 2}.encode())
+	f.Add(nameRecord{id: 1 << 62, tag: 2, fetched: -3, expired: 4, info: someInfo()}.encode())
+	f.Add(nameRecord{id: 3}.encode())
 	f.Add([]byte{recordFormat})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeName(b)
@@ -24,7 +24,7 @@ func FuzzDecodeName(f *testing.F) {
 			return
 		}
 		again, err := decodeName(r.encode())
-		if err != nil || again != r || r.id <= shoal.RootID {
+		if err != nil || again != r || r.id < shoal.FirstID || r.id > shoal.LastID {
 			t.Errorf("decodeName(%x) = %+v, encoded and decoded again = %+v, %v", b, r, again, err)
 		}
 	})
@@ -68,19 +68,19 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 }
 
-// TestCollisions has a hash that knows three values, the reserved ids among them.
+// TestCollisions has a hash that knows five values, ids that are not given out among them.
 func TestCollisions(t *testing.T) {
 	w := newWorld(t)
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	for _, name := range names {
 		w.ufs.Put(name, nil)
 	}
-	w.hash = func(b []byte) uint64 { return uint64(len(b)) % 3 }
+	w.hash = func(b []byte) uint64 { return uint64(len(b))%5 - 1 }
 	checkList(t, w.Namespace, "/data", names...)
 	ids := map[uint64]string{}
 	for _, name := range names {
 		e := resolve(t, w.Namespace, "/data/"+name)
-		if other, ok := ids[e.ID]; ok || e.ID <= shoal.RootID {
+		if other, ok := ids[e.ID]; ok || e.ID < shoal.FirstID || e.ID > shoal.LastID {
 			t.Errorf("id of %s = %d, the one of %q", name, e.ID, other)
 		}
 		ids[e.ID] = name
