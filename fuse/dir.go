@@ -2,6 +2,8 @@ package fuse
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,8 +18,9 @@ type dir struct {
 	entry shoal.Entry
 	// mu is held while the directory is listed: a handle has one position, and the
 	// kernel asks for one page of it at a time. It guards the fields below.
-	mu sync.Mutex
-	at cursor
+	mu    sync.Mutex
+	at    cursor
+	holds bool // at has a batch, which counts in raw.batches
 }
 
 // OpenDir opens a directory.
@@ -61,7 +64,14 @@ func (r *raw) ReadDirPlus(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse
 }
 
 // ReleaseDir closes a directory.
-func (r *raw) ReleaseDir(in *gofuse.ReleaseIn) { r.dirs.remove(in.Fh) }
+func (r *raw) ReleaseDir(in *gofuse.ReleaseIn) {
+	if d, ok := r.dirs.remove(in.Fh); ok {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.at.drop()
+		r.settle(d)
+	}
+}
 
 // list gives add the names that follow in.Offset until it returns false. The entry is
 // nil for "." and "..".
@@ -73,16 +83,20 @@ func (r *raw) list(cancel <-chan struct{}, in *gofuse.ReadIn, add func(gofuse.Di
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.at.seek(in.Offset) {
-		return gofuse.EINVAL
+	defer r.settle(d)
+	if code := r.seek(d, in.Offset); !code.Ok() {
+		return code
 	}
 	for added := false; ; added = true {
 		more, err := r.upcoming(cancel, in.Pid, d)
 		switch {
 		case err != nil && !added:
 			return r.failed(idErrno(err), err, "readdir", in.NodeId, d.entry.Path)
-		case err != nil || !more:
+		case err != nil || !more && added:
 			return gofuse.OK // an error comes again with the next page
+		case !more:
+			d.at.finish()
+			return gofuse.OK
 		}
 		item, e := d.at.item(d.entry)
 		if e != nil {
@@ -95,15 +109,45 @@ func (r *raw) list(cancel <-chan struct{}, in *gofuse.ReadIn, add func(gofuse.Di
 	}
 }
 
+// seek moves to the entry after the one that has cookie; EINVAL if none ever had it.
+func (r *raw) seek(d *dir, cookie uint64) gofuse.Status {
+	if d.at.seek(cookie) {
+		return gofuse.OK
+	}
+	parent, name, err := r.names.NameOf(cookie)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && parent != d.entry.ID:
+		return gofuse.EINVAL
+	case err != nil:
+		return r.failed(errno(err), err, "seekdir", d.entry.ID, d.entry.Path)
+	}
+	d.at.jump(cookie, name)
+	return gofuse.OK
+}
+
+// settle counts the batch that d holds between two pages. If too many directories hold
+// one, it drops it: the next page lists anew.
+func (r *raw) settle(d *dir) {
+	holds := len(d.at.batch) > 0
+	switch {
+	case holds && !d.holds && r.batches.Add(1) > maxBatches:
+		r.batches.Add(-1)
+		d.at.drop()
+		return
+	case !holds && d.holds:
+		r.batches.Add(-1)
+	}
+	d.holds = holds
+}
+
 // upcoming reports whether another name follows, and lists on if that is not known.
 func (r *raw) upcoming(cancel <-chan struct{}, tid uint32, d *dir) (bool, error) {
 	if !d.at.hungry() {
-		return d.at.next < len(d.at.batch) || d.at.cookie < dotdot, nil
+		return d.at.ready(), nil
 	}
-	var batch []shoal.Entry
-	more := false
+	batch, more := d.at.take(), false
 	err := r.interruptible(cancel, tid, func(ctx context.Context) (err error) {
-		batch, more, err = r.batch(ctx, d.entry.ID, d.at.after())
+		batch, more, err = r.batch(ctx, d.entry.ID, d.at.after, batch)
 		return err
 	})
 	if err != nil {
@@ -113,9 +157,10 @@ func (r *raw) upcoming(cancel <-chan struct{}, tid uint32, d *dir) (bool, error)
 	return len(batch) > 0, nil
 }
 
-// batch lists the next entries of a directory, and whether there may be more.
-func (r *raw) batch(ctx context.Context, id uint64, after string) ([]shoal.Entry, bool, error) {
-	batch := make([]shoal.Entry, 0, batchLen)
+// batch lists the next entries of a directory, in place of those in batch, and whether
+// there may be more.
+func (r *raw) batch(ctx context.Context, id uint64, after string, batch []shoal.Entry) ([]shoal.Entry, bool, error) {
+	batch = batch[:0]
 	for e, err := range r.names.ReadDir(ctx, id, after) {
 		if err != nil {
 			if len(batch) > 0 {
@@ -123,7 +168,7 @@ func (r *raw) batch(ctx context.Context, id uint64, after string) ([]shoal.Entry
 			}
 			return nil, false, err
 		}
-		if e.ID == 0 || !listable(e.Info.Name) {
+		if !listable(e) {
 			r.n.badNames.Add(1)
 			continue
 		}
@@ -134,122 +179,18 @@ func (r *raw) batch(ctx context.Context, id uint64, after string) ([]shoal.Entry
 	return batch, false, ctx.Err()
 }
 
-// listable reports whether the kernel accepts name in a listing. One name that it does
-// not accept would make the whole directory unreadable.
-func listable(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/\x00")
+// listable reports whether the kernel accepts e in a listing. One entry that it does not
+// accept would make the whole directory unreadable.
+func listable(e shoal.Entry) bool {
+	name := e.Info.Name
+	return e.ID >= shoal.FirstID && e.ID <= shoal.LastID &&
+		name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/\x00")
 }
 
 const (
-	dotdot   = 2    // the cookie of ".."; "." has 1, and names those after
 	maxName  = 1024 // the longest name the kernel takes from a FUSE server
 	batchLen = 512  // entries asked for at a time
+	// maxBatches is how many open directories hold a batch between two pages, of about
+	// 200 KB each. The others ask for one with every page.
+	maxBatches = 256
 )
-
-// A cursor is a position in a listing. The kernel names positions by a number, the
-// cookie of the entry before; Names by the name of that entry. So a cursor remembers
-// the name each cookie it gave stands for, and goes on after that name: entries that
-// come and go in between neither hide nor repeat another.
-type cursor struct {
-	names  []string // names[i] has the cookie i+dotdot+1
-	cookie uint64   // of the entry passed last, 0 at the start
-
-	// batch holds entries in order, of which those before next have been passed:
-	// kept, since the kernel asks again for what its caller's buffer did not hold.
-	batch   []shoal.Entry
-	cookies []uint64 // of the passed ones
-	base    uint64   // cookie of the entry before the batch
-	next    int
-	more    bool // entries may follow the batch
-}
-
-// seek moves to the entry after the one that has cookie; false if none has. Seeking to
-// 0 starts a new listing, whose cookies start anew.
-func (c *cursor) seek(cookie uint64) bool {
-	switch {
-	case cookie == 0:
-		*c = cursor{more: true}
-	case cookie == c.cookie:
-	case cookie > dotdot+uint64(len(c.names)):
-		return false
-	case c.again(cookie):
-	default:
-		c.cookie, c.base, c.more = cookie, max(cookie, dotdot), true
-		c.batch, c.cookies, c.next = nil, nil, 0
-	}
-	return true
-}
-
-// again moves back within the batch if cookie is of it, or is of the entry before.
-func (c *cursor) again(cookie uint64) bool {
-	if cookie < dotdot || len(c.batch) == 0 {
-		return false
-	}
-	if cookie == c.base {
-		c.cookie, c.next, c.cookies = cookie, 0, c.cookies[:0]
-		return true
-	}
-	for i, passed := range c.cookies {
-		if passed == cookie {
-			c.cookie, c.next, c.cookies = cookie, i+1, c.cookies[:i+1]
-			return true
-		}
-	}
-	return false
-}
-
-// hungry reports whether the batch must be fed before one knows what follows.
-func (c *cursor) hungry() bool {
-	return c.cookie >= dotdot && c.next == len(c.batch) && c.more
-}
-
-// after returns the name that the next batch follows.
-func (c *cursor) after() string {
-	if c.cookie <= dotdot {
-		return ""
-	}
-	return c.names[c.cookie-dotdot-1]
-}
-
-// feed sets the entries that follow; more tells that others may follow these.
-func (c *cursor) feed(batch []shoal.Entry, more bool) {
-	c.batch, c.cookies, c.next, c.more = batch, c.cookies[:0], 0, more
-	c.base = c.cookie
-}
-
-// item returns the upcoming entry of the directory d, nil for "." and "..".
-func (c *cursor) item(d shoal.Entry) (gofuse.DirEntry, *shoal.Entry) {
-	switch c.cookie {
-	case 0:
-		return gofuse.DirEntry{Name: ".", Ino: d.ID, Mode: syscall.S_IFDIR, Off: 1}, nil
-	case 1:
-		return gofuse.DirEntry{Name: "..", Ino: d.Parent, Mode: syscall.S_IFDIR, Off: dotdot}, nil
-	}
-	e := &c.batch[c.next]
-	return gofuse.DirEntry{Name: e.Info.Name, Ino: e.ID, Off: c.upcoming()}, e
-}
-
-// upcoming returns the cookie the upcoming entry gets: the one it had when it was
-// listed before at this place, else a new one.
-func (c *cursor) upcoming() uint64 {
-	i := c.cookie - dotdot
-	if i < uint64(len(c.names)) && c.names[i] == c.batch[c.next].Info.Name {
-		return c.cookie + 1
-	}
-	return dotdot + uint64(len(c.names)) + 1
-}
-
-// pass moves beyond the upcoming entry.
-func (c *cursor) pass() {
-	if c.cookie < dotdot {
-		c.cookie++
-		return
-	}
-	cookie := c.upcoming()
-	if cookie > dotdot+uint64(len(c.names)) {
-		c.names = append(c.names, c.batch[c.next].Info.Name)
-	}
-	c.cookie = cookie
-	c.cookies = append(c.cookies, cookie)
-	c.next++
-}

@@ -25,7 +25,11 @@ func newLister(t *testing.T, tr *tree, dir uint64, plus bool) *lister {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRaw(tr, tr, cfg)
+	return openLister(t, newRaw(tr, tr, cfg), dir, plus)
+}
+
+func openLister(t *testing.T, r *raw, dir uint64, plus bool) *lister {
+	t.Helper()
 	var out gofuse.OpenOut
 	in := gofuse.OpenIn{InHeader: gofuse.InHeader{NodeId: dir}}
 	if code := r.OpenDir(nil, &in, &out); !code.Ok() {
@@ -119,8 +123,8 @@ func TestReadDirKinds(t *testing.T) {
 	want := []gofuse.DirEntry{
 		{Name: ".", Ino: dir, Mode: syscall.S_IFDIR, Off: 1},
 		{Name: "..", Ino: shoal.RootID, Mode: syscall.S_IFDIR, Off: 2},
-		{Name: "a", Ino: sub, Mode: syscall.S_IFDIR, Off: 3},
-		{Name: "b", Ino: file, Mode: syscall.S_IFREG, Off: 4},
+		{Name: "a", Ino: sub, Mode: syscall.S_IFDIR, Off: sub},
+		{Name: "b", Ino: file, Mode: syscall.S_IFREG, Off: file},
 	}
 	if got := newLister(t, tr, dir, false).rest(0, 4096); !slices.Equal(got, want) {
 		t.Errorf("listing = %v, want %v", got, want)
@@ -152,6 +156,63 @@ func TestReadDirSeek(t *testing.T) {
 	}
 	if _, code := l.page(9999, 4096); code != gofuse.EINVAL {
 		t.Errorf("page at an unknown cookie = %v, want %v", code, gofuse.EINVAL)
+	}
+	below := tr.file(tr.dir(shoal.RootID, "zz"), "below", nil)
+	if _, code := l.page(below, 4096); code != gofuse.EINVAL {
+		t.Errorf("page at a cookie of another directory = %v, want %v", code, gofuse.EINVAL)
+	}
+}
+
+// TestReadDirSeekElsewhere continues a listing on a handle that has listed nothing, as
+// those of a process do that takes a mount over.
+func TestReadDirSeekElsewhere(t *testing.T) {
+	tr := newTree()
+	want := fill(tr, 700)
+	all := newLister(t, tr, shoal.RootID, true).rest(0, 4096)
+	for _, at := range []int{1, 2, 3, 600, len(all)} {
+		other := newLister(t, tr, shoal.RootID, true)
+		if got := names(other.rest(all[at-1].Off, 4096)); !slices.Equal(got, want[at:]) {
+			t.Errorf("from position %d: %d names, want %d", at, len(got), len(want)-at)
+		}
+	}
+}
+
+// TestReadDirHoldsLittle lists more directories side by side than may hold a batch.
+func TestReadDirHoldsLittle(t *testing.T) {
+	tr := newTree()
+	want := fill(tr, batchLen+10)
+	first := newLister(t, tr, shoal.RootID, true)
+	all := []*lister{first}
+	for range maxBatches + 9 {
+		all = append(all, openLister(t, first.r, shoal.RootID, true))
+	}
+	at := make([]uint64, len(all))
+	got := make([][]string, len(all))
+	for round := range 3 {
+		for i, l := range all {
+			size := []int{4096, 1 << 20, 1 << 20}[round]
+			page, code := l.page(at[i], size)
+			if !code.Ok() {
+				t.Fatalf("page(%d) = %v, want OK", at[i], code)
+			}
+			got[i] = append(got[i], names(page)...)
+			if len(page) > 0 {
+				at[i] = page[len(page)-1].Off
+			}
+		}
+		if n := first.r.batches.Load(); n != []int64{maxBatches, maxBatches, 0}[round] {
+			t.Errorf("after page %d: %d directories hold a batch", round+1, n)
+		}
+	}
+	for i := range all {
+		if !slices.Equal(got[i], want) {
+			t.Errorf("listing %d: %d names, want %d", i, len(got[i]), len(want))
+		}
+	}
+	first.page(0, 4096)
+	first.r.ReleaseDir(&gofuse.ReleaseIn{Fh: first.fh})
+	if n := first.r.batches.Load(); n != 0 {
+		t.Errorf("after the release: %d directories hold a batch", n)
 	}
 }
 

@@ -28,6 +28,7 @@ type tree struct {
 	mu       sync.Mutex // guards the fields below
 	last     uint64
 	entries  map[uint64]shoal.Entry
+	ids      map[uint64]shoal.Entry // the same, and those that are gone
 	children map[uint64]map[string]uint64
 	data     map[uint64][]byte
 	lookups  map[string]int
@@ -52,8 +53,9 @@ var (
 
 func newTree() *tree {
 	t := &tree{
-		last:      shoal.RootID,
+		last:      shoal.FirstID - 1,
 		entries:   map[uint64]shoal.Entry{},
+		ids:       map[uint64]shoal.Entry{},
 		children:  map[uint64]map[string]uint64{shoal.RootID: {}},
 		data:      map[uint64][]byte{},
 		lookups:   map[string]int{},
@@ -91,6 +93,7 @@ func (t *tree) add(parent uint64, info shoal.FileInfo) uint64 {
 	t.last++
 	path := strings.TrimSuffix(t.entries[parent].Path, "/") + "/" + info.Name
 	t.entries[t.last] = shoal.Entry{ID: t.last, Parent: parent, Path: path, Info: info}
+	t.ids[t.last] = t.entries[t.last]
 	t.children[parent][info.Name] = t.last
 	if info.IsDir() {
 		t.children[t.last] = map[string]uint64{}
@@ -98,7 +101,7 @@ func (t *tree) add(parent uint64, info shoal.FileInfo) uint64 {
 	return t.last
 }
 
-// remove takes a name of the root away, and its id.
+// remove takes a name of the root away.
 func (t *tree) remove(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,6 +140,16 @@ func (t *tree) Attr(_ context.Context, id uint64) (shoal.Entry, error) {
 		return shoal.Entry{}, fmt.Errorf("id %d: %w", id, fs.ErrNotExist)
 	}
 	return e, nil
+}
+
+func (t *tree) NameOf(id uint64) (parent uint64, name string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, ok := t.ids[id]
+	if !ok {
+		return 0, "", fmt.Errorf("id %d: %w", id, fs.ErrNotExist)
+	}
+	return e.Parent, e.Info.Name, nil
 }
 
 func (t *tree) ReadDir(_ context.Context, id uint64, after string) iter.Seq2[shoal.Entry, error] {

@@ -32,7 +32,8 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// Names is the namespace, as the kernel asks for it. Errors wrap io/fs errors, or a
+// Names is the namespace, as the kernel asks for it. Its ids lie from shoal.FirstID to
+// shoal.LastID, but for the root's. Errors wrap io/fs errors, or a
 // syscall.Errno where the kernel shall be told just that (see errno).
 type Names interface {
 	// Lookup resolves one name of the directory parent.
@@ -40,6 +41,9 @@ type Names interface {
 	// Attr returns the entry of id, also when an earlier process issued it.
 	// fs.ErrNotExist tells that no name stands for it any more.
 	Attr(ctx context.Context, id uint64) (shoal.Entry, error)
+	// NameOf returns the name that id has, or had, in the directory parent, also when an
+	// earlier process issued it; fs.ErrNotExist if none did.
+	NameOf(id uint64) (parent uint64, name string, err error)
 	// ReadDir yields the entries of the directory id in name order, those strictly
 	// after the name after. It ends at the first error.
 	ReadDir(ctx context.Context, id uint64, after string) iter.Seq2[shoal.Entry, error]
