@@ -18,16 +18,13 @@ type FileID [16]byte
 // NewFileID returns the FileID of name, as the UFS at address knows it, at version v.
 // It is the first half of SHA-256 over the three strings, each preceded by its length.
 func NewFileID(address, name string, v Version) FileID {
-	h := sha256.New()
-	for _, s := range []string{address, name, string(v)} {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-		h.Write(n[:])
-		h.Write([]byte(s))
+	b := make([]byte, 0, 512) // on the stack, as names usually are shorter
+	for _, s := range [...]string{address, name, string(v)} {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(s)))
+		b = append(b, s...)
 	}
-	var id FileID
-	copy(id[:], h.Sum(nil))
-	return id
+	sum := sha256.Sum256(b)
+	return FileID(sum[:len(FileID{})])
 }
 
 // String returns the 32 hexadecimal digits of f.

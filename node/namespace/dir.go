@@ -68,17 +68,18 @@ func (r nameRecord) confirmed(l *listRecord) int64 {
 
 // entry returns the Entry of the name r in d.
 func (d *dir) entry(name string, r nameRecord, l *listRecord, stale bool) shoal.Entry {
+	at := join(d.path, name)
 	e := shoal.Entry{
 		ID:      r.id,
 		Parent:  d.id,
-		Path:    join(d.path, name),
+		Path:    at,
 		Mount:   d.mount.Path,
-		Source:  d.sourceOf(name),
+		Source:  d.mount.source(at),
 		Info:    r.info,
 		Fetched: time.Unix(0, r.confirmed(l)),
 		Stale:   stale,
 	}
-	e.Info.Name = name
+	e.Info.Name = at[len(at)-len(name):]
 	if !e.Info.IsDir() {
 		e.File = shoal.NewFileID(d.mount.address, e.Source, e.Info.Version)
 	}
