@@ -9,6 +9,7 @@
 //	i<id>               the id: its directory, its path, and what it stood for
 //	d<id>               the directory: when it was last listed completely
 //	v<id><name>         names a listing in progress did not see (see listing)
+//	c<id><old id><name> changes to tell, when many wait (see changes)
 //	m...                counts
 //
 // An id is a hash of (directory's id, name) for a directory and of (directory's id,

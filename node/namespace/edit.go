@@ -27,11 +27,19 @@ type edit struct {
 
 // edit runs fn and commits what it did, then tells Config.OnChange of the changes.
 func (n *Namespace) edit(fn func(*edit) error) error {
-	changes, err := n.commit(fn)
-	n.changes.post(changes)
+	stored := false
+	changes, err := n.commit(func(e *edit) error {
+		if err := fn(e); err != nil || !n.changes.full() {
+			return err
+		}
+		stored = len(e.changes) > 0
+		return e.storeChanges()
+	})
+	n.changes.post(changes, stored && err == nil)
 	return err
 }
 
+// commit runs fn and commits what it did. It returns what changed and is not in the store.
 func (n *Namespace) commit(fn func(*edit) error) ([]change, error) {
 	n.store.change.Lock()
 	defer n.store.change.Unlock()

@@ -82,6 +82,7 @@ func (n *Namespace) start() error {
 		}
 		n.table.byID[p.id] = p
 	}
+	n.changes.start(n.takeChanges)
 	return nil
 }
 

@@ -480,3 +480,59 @@ func TestClosed(t *testing.T) {
 	}
 	w.Expire(e.ID)
 }
+
+// TestOnChangeBounded has many names change while the first change is being told, and room
+// for few in RAM: the others wait in the store, and what the process leaves there the next
+// one tells.
+func TestOnChangeBounded(t *testing.T) {
+	const names, room = 100, 10
+	told, over := make(chan string), make(chan struct{})
+	w := newWorld(t)
+	w.cfg.OnChange = func(_ uint64, name string, _ uint64) {
+		select {
+		case told <- name:
+		case <-over:
+		}
+	}
+	reopen := func() {
+		w.open()
+		w.changes.limit = room
+	}
+	replace := func() {
+		t.Helper()
+		for i := range names {
+			name := fmt.Sprintf("%02d", i)
+			w.ufs.Put("d/"+name, nil)
+			w.clock.advance(time.Minute)
+			resolve(t, w.Namespace, "/data/d/"+name)
+		}
+	}
+	reopen()
+	replace() // all are new
+	replace()
+	w.changes.mu.Lock()
+	if n := len(w.changes.queue); n > room {
+		t.Errorf("%d changes wait in RAM, want %d at most", n, room)
+	}
+	w.changes.mu.Unlock()
+	for got := map[string]bool{}; len(got) < names; {
+		got[<-told] = true
+	}
+
+	replace()
+	ended := over
+	go func() { // what is being told ends after the queue has
+		<-w.changes.stop
+		close(ended)
+	}()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	over = make(chan struct{})
+	reopen()
+	t.Cleanup(func() { close(over) }) // before the namespace is closed, which waits for what is being told
+	left := map[string]bool{}
+	for len(left) < names-2*room { // the others waited in RAM, or were being told
+		left[<-told] = true
+	}
+}

@@ -57,7 +57,7 @@ func (c *negatives) forget(dir uint64, name string) bool {
 // appeared is told of a name in d that is recorded to exist.
 func (n *Namespace) appeared(d *dir, name string) {
 	if n.negatives.forget(d.id, name) {
-		n.changes.post([]change{{parent: d.id, name: name}})
+		n.changes.post([]change{{parent: d.id, name: name}}, false)
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 	nodeSpace    = 'i' // id -> nodeRecord
 	listSpace    = 'd' // directory's id -> listRecord
 	missingSpace = 'v' // directory's id, name -> when the page that lacks it was asked for
+	changeSpace  = 'c' // directory's id, id, name -> nothing: a change to tell
 	metaSpace    = 'm'
 )
 
