@@ -120,6 +120,10 @@ func obey(s *Server, tr *tree, command []string) string {
 		tr.remove(command[1])
 	case "change": // a new version of a file of the root
 		tr.file(shoal.RootID, command[1], noise(10, 4096))
+	case "add-below": // a file of a directory of the root
+		tr.file(tr.rootDir(command[1]), command[2], nil)
+	case "remove-below":
+		tr.removeFrom(tr.rootDir(command[1]), command[2])
 	case "invalidate":
 		if err = s.Invalidate(bg(), shoal.RootID, command[1]); err == nil {
 			err = s.Sync(bg())

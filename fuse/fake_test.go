@@ -101,12 +101,21 @@ func (t *tree) add(parent uint64, info shoal.FileInfo) uint64 {
 	return t.last
 }
 
-// remove takes a name of the root away.
-func (t *tree) remove(name string) {
+// remove takes a name of the root away, removeFrom one of a directory.
+func (t *tree) remove(name string) { t.removeFrom(shoal.RootID, name) }
+
+func (t *tree) removeFrom(dir uint64, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.entries, t.children[shoal.RootID][name])
-	delete(t.children[shoal.RootID], name)
+	delete(t.entries, t.children[dir][name])
+	delete(t.children[dir], name)
+}
+
+// rootDir returns the id of a name of the root.
+func (t *tree) rootDir(name string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.children[shoal.RootID][name]
 }
 
 // forget takes the id of a replaced version away.

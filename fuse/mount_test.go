@@ -146,25 +146,97 @@ func TestMountReadDir(t *testing.T) {
 	}
 }
 
+// TestMountReadDirWhileChanging lists a directory that changes before and behind the
+// reader, and seeks to positions it had, also to those of names that have gone.
+func TestMountReadDirWhileChanging(t *testing.T) {
+	c := startChild(t, mountDir(t))
+	fd, err := unix.Open(c.file("many"), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	c.ask("remove-below many file-01000") // before the first name is listed
+	stayed := map[string]bool{".": true, "..": true}
+	for i := range manyFiles {
+		stayed[fmt.Sprintf("file-%05d", i)] = i != 1000
+	}
+	var all []gofuse.DirEntry
+	for page := 0; ; page++ {
+		got := dirents1(t, fd)
+		if len(got) == 0 {
+			break
+		}
+		all = append(all, got...)
+		if page%10 != 0 {
+			continue
+		}
+		last := all[len(all)-1].Name
+		for _, at := range []int{page, manyFiles - 1 - page} { // most are behind, or before, the reader
+			name := fmt.Sprintf("file-%05d", at)
+			c.ask("add-below many " + name + "-new")
+			c.ask("remove-below many " + name)
+			stayed[name] = false
+		}
+		// The name the position stands for goes, and another comes right behind it.
+		c.ask("remove-below many " + last)
+		c.ask("add-below many " + last + "-behind")
+		stayed[last] = false
+		if _, err := unix.Seek(fd, int64(all[len(all)-1].Off), io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]bool{}
+	for i, e := range all {
+		if seen[e.Name] || i > 2 && e.Name < all[i-1].Name {
+			t.Errorf("name %q comes twice or out of order", e.Name)
+		}
+		seen[e.Name] = true
+	}
+	for name, stays := range stayed {
+		if stays && !seen[name] {
+			t.Errorf("name %q was there all the time and is not listed", name)
+		}
+	}
+	for _, at := range []int{len(all) / 2, 5, len(all) - 2} {
+		if _, err := unix.Seek(fd, int64(all[at].Off), io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range dirents(t, fd) {
+			if e.Name <= all[at].Name {
+				t.Errorf("after the position of %q: %q", all[at].Name, e.Name)
+			}
+		}
+	}
+}
+
 // dirents reads fd to the end with a small buffer.
 func dirents(t *testing.T, fd int) []gofuse.DirEntry {
 	t.Helper()
 	var all []gofuse.DirEntry
-	buf := make([]byte, 1500)
 	for {
-		n, err := unix.ReadDirent(fd, buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n == 0 {
+		some := dirents1(t, fd)
+		if len(some) == 0 {
 			return all
 		}
-		for todo := buf[:n]; len(todo) > 0; {
-			var e gofuse.DirEntry
-			todo = todo[e.Parse(todo):]
-			all = append(all, e)
-		}
+		all = append(all, some...)
 	}
+}
+
+// dirents1 reads on in fd, once.
+func dirents1(t *testing.T, fd int) []gofuse.DirEntry {
+	t.Helper()
+	var all []gofuse.DirEntry
+	buf := make([]byte, 1500)
+	n, err := unix.ReadDirent(fd, buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for todo := buf[:n]; len(todo) > 0; {
+		var e gofuse.DirEntry
+		todo = todo[e.Parse(todo):]
+		all = append(all, e)
+	}
+	return all
 }
 
 func TestMountWalk(t *testing.T) {
