@@ -53,6 +53,9 @@ type FetcherConfig struct {
 	// SlowFill is how long a filler may bring nothing, though it says that it is alive, or a
 	// holder that sends other blocks, before another source is tried. Default 20s.
 	SlowFill time.Duration
+	// FailAgain is how long the UFS is not asked again for a block that it was asked for longer than
+	// that, and did not give for want of an answer. Default 1s.
+	FailAgain time.Duration
 	// Limits say how many replicas the mesh is to have of a dataset's blocks. Default: none.
 	Limits func(dataset string) replicas.Limits
 	// Near reports whether a node is of this one's zone. Default: all are.
@@ -70,6 +73,9 @@ func (c FetcherConfig) withDefaults() FetcherConfig {
 	}
 	if c.SlowFill == 0 {
 		c.SlowFill = 20 * time.Second
+	}
+	if c.FailAgain == 0 {
+		c.FailAgain = time.Second
 	}
 	if c.Limits == nil {
 		c.Limits = func(string) replicas.Limits { return replicas.Limits{} }
@@ -103,18 +109,19 @@ type Fetcher struct {
 
 	draining atomic.Bool // the node is to leave: it stores nothing more
 
-	mu      sync.Mutex // guards the fields below
-	flights map[shoal.Key]*fetch
-	takes   map[*fetch]bool // blocks offered by peers, on their way here
-	closed  bool
-	wg      sync.WaitGroup
+	mu       sync.Mutex // guards the fields below
+	flights  map[shoal.Key]*fetch
+	failures failures
+	takes    map[*fetch]bool // blocks offered by peers, on their way here
+	closed   bool
+	wg       sync.WaitGroup
 }
 
 // NewFetcher returns a Fetcher. The caller must Close it.
 func NewFetcher(where directory, peers transfers, store blocks, from sources, cfg FetcherConfig) *Fetcher {
 	return &Fetcher{
 		where: where, peers: peers, store: store, sources: from, cfg: cfg.withDefaults(),
-		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch), takes: make(map[*fetch]bool),
+		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch), failures: failures{}, takes: make(map[*fetch]bool),
 	}
 }
 
@@ -161,8 +168,8 @@ func (r *Fetcher) wantPart(e shoal.Entry, force bool, chunks span, indexes ...ui
 			continue
 		}
 		out[i] = r.newFetch(e, key, chunks)
-		if r.closed {
-			out[i].finish(errClosed)
+		if err := r.refusal(key); err != nil {
+			out[i].finish(err)
 			out[i].retire()
 			continue
 		}
@@ -174,6 +181,14 @@ func (r *Fetcher) wantPart(e shoal.Entry, force bool, chunks span, indexes ...ui
 		r.start(ctx, cancel, started)
 	}
 	return out
+}
+
+// refusal returns why no fetch of a block is to start, nil if one is. The lock is held.
+func (r *Fetcher) refusal(key shoal.Key) error {
+	if r.closed {
+		return errClosed
+	}
+	return r.failures.of(key, time.Now().Add(-r.cfg.FailAgain))
 }
 
 // newFetch returns a fetch with one reader, of some chunks, and, yet, no memory.
@@ -241,6 +256,7 @@ func (r *Fetcher) prepare(ctx context.Context, ft *fetch, ended func()) func(rep
 
 // run brings one block here, keeps it and announces it.
 func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
+	began := time.Now()
 	r.admit(ctx, ft, first)
 	r.allocate(ft)
 	err := r.bring(ctx, ft, first)
@@ -253,6 +269,10 @@ func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
 	mine := r.flights[ft.key] == ft
 	if mine {
 		delete(r.flights, ft.key)
+	}
+	if ctx.Err() == nil {
+		now := time.Now()
+		r.failures.add(ft.key, err, began, now, now.Add(-r.cfg.FailAgain))
 	}
 	r.mu.Unlock()
 	if err != nil && ctx.Err() == nil && mine {
