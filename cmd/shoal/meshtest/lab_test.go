@@ -33,7 +33,8 @@ type lab struct {
 	control string // the proxy's unix socket
 	s3      *ufstest.Server
 	nodes   []*labNode
-	secret  string // file
+	secret  string   // file
+	seeds   []string // gossip addresses that agents ask for the way in
 }
 
 // A labNode is one node: its namespace, its address and its agent.
@@ -71,6 +72,9 @@ func newLab(t testing.TB, n int) *lab {
 	l.ip(t, "-n", l.hub, "link", "add", "br0", "type", "bridge")
 	l.ip(t, "-n", l.hub, "addr", "add", s3Addr+"/24", "dev", "br0")
 	l.ip(t, "-n", l.hub, "link", "set", "br0", "up")
+	if n > 1 { // an agent waits a while for seeds that do not answer
+		l.seeds = []string{"10.77.0.1:7946", "10.77.0.2:7946"}
+	}
 	for i := range n {
 		l.nodes = append(l.nodes, l.addNode(t, i+1))
 	}
@@ -145,7 +149,7 @@ func (n *labNode) defaultConfig(t testing.TB) map[string]any {
 	}
 	return map[string]any{
 		"cluster": map[string]any{
-			"name": "lab", "secret_file": n.lab.secret, "node_name": n.name, "join": []string{"10.77.0.1:7946", "10.77.0.2:7946"},
+			"name": "lab", "secret_file": n.lab.secret, "node_name": n.name, "join": n.lab.seeds,
 		},
 		"listen": map[string]any{"gossip": n.addr + ":7946", "peer": n.addr + ":7947", "admin": "127.0.0.1:7948"},
 		"cache":  []any{map[string]any{"path": filepath.Join(n.home, "cache"), "size": "8GiB"}},
@@ -289,10 +293,25 @@ func (p *process) ended() bool {
 // launch starts a process in a namespace. It is killed when the test ends, or dies.
 func (l *lab) launch(t testing.TB, name, netns string, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{log: &syncBuffer{}, exited: make(chan struct{})}
+	p := &process{log: &syncBuffer{}}
 	p.cmd = exec.Command("nsenter", append([]string{"--net=/run/netns/" + netns}, args...)...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.start(t, name)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-p.exited
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, p.log)
+		}
+	})
+	return p
+}
+
+// start starts the process, which dies with the test's.
+func (p *process) start(t testing.TB, name string) {
+	t.Helper()
+	p.exited = make(chan struct{})
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
@@ -309,14 +328,6 @@ func (l *lab) launch(t testing.TB, name, netns string, env []string, args ...str
 	if err := <-started; err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may have ended
-		<-p.exited
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", name, p.log)
-		}
-	})
-	return p
 }
 
 // until waits for a condition that another process brings about.

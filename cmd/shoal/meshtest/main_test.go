@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(loaderEnv) != "" {
 		os.Exit(loaderMain())
 	}
+	if os.Getenv(readerEnv) != "" {
+		readerMain(os.Stdin, os.Stdout)
+		return
+	}
 	os.Exit(testMain(m))
 }
 

@@ -23,7 +23,7 @@ const proxyEnv = "SHOAL_TEST_PROXY"
 type proxySpec struct {
 	Listen  string
 	Target  string // URL of the S3 server
-	Control string // unix socket that answers with the counts
+	Control string // unix socket that answers with the counts, and takes faults
 }
 
 // A tally is what the S3 server has sent.
@@ -34,8 +34,10 @@ type tally struct {
 
 // A countingProxy stands before an S3 server and counts at its side.
 type countingProxy struct {
-	mu    sync.Mutex // guards the fields below
-	tally tally
+	mu       sync.Mutex // guards the fields below
+	tally    tally
+	faults   []fault
+	released chan struct{} // closed when the faults change: what they hold up goes on
 }
 
 // proxyMain serves until it is killed; it returns why it cannot.
@@ -48,7 +50,7 @@ func proxyMain(text string) error {
 	if err != nil {
 		return err
 	}
-	p := &countingProxy{tally: tally{Requests: map[string]int{}}}
+	p := &countingProxy{tally: tally{Requests: map[string]int{}}, released: make(chan struct{})}
 	control, err := net.Listen("unix", spec.Control)
 	if err != nil {
 		return err
@@ -65,7 +67,7 @@ func proxyMain(text string) error {
 		BufferPool:     &buffers{},
 		Transport:      &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ReadBufferSize: 256 << 10},
 	}
-	return http.Serve(l, rp)
+	return http.Serve(l, p.hanging(rp))
 }
 
 // count counts a request by its kind and wraps the body to count what is sent.
@@ -79,7 +81,7 @@ func (p *countingProxy) count(resp *http.Response) error {
 	p.tally.Requests[kind]++
 	p.mu.Unlock()
 	if kind == http.MethodGet {
-		resp.Body = &countedBody{resp.Body, p}
+		resp.Body = p.stalling(&countedBody{resp.Body, p}, resp.Request)
 	}
 	return nil
 }
@@ -98,7 +100,12 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (p *countingProxy) control(w http.ResponseWriter, _ *http.Request) {
+// control takes the faults it is sent, and answers with the counts.
+func (p *countingProxy) control(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		p.misbehave(w, r)
+		return
+	}
 	p.mu.Lock()
 	t := tally{Requests: maps.Clone(p.tally.Requests), Bytes: p.tally.Bytes}
 	p.mu.Unlock()
@@ -120,14 +127,7 @@ func (b *buffers) Put(buf []byte) { b.pool.Put(&buf) }
 // counts returns what the proxy has counted so far.
 func (l *lab) counts(t testing.TB) tally {
 	t.Helper()
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", l.control)
-		},
-	}}
-	resp, err := client.Get("http://proxy/")
+	resp, err := l.proxy().Get("http://proxy/")
 	if err != nil {
 		t.Fatalf("ask the proxy: %v", err)
 	}
@@ -137,6 +137,17 @@ func (l *lab) counts(t testing.TB) tally {
 		t.Fatalf("ask the proxy: %v", err)
 	}
 	return out
+}
+
+// proxy returns a client of the proxy's control socket.
+func (l *lab) proxy() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", l.control)
+		},
+	}}
 }
 
 // since returns what was sent after before was taken.
