@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
@@ -18,6 +19,7 @@ type admission struct {
 	class  shoal.Class  // of a replica here, as far as the directory's answer says
 	keep   bool         // it is stored here
 	place  shoal.NodeID // the node that stores it, if this one does not; "" for none
+	stays  atomic.Bool  // either of these
 
 	passes uint8 // how often it was handed over to be here
 
@@ -64,6 +66,7 @@ func (r *Fetcher) admit(ctx context.Context, ft *fetch, answer replicas.Answer) 
 	} else {
 		ft.keep = !r.draining.Load() && r.store.Admits(ft.key, ft.file(ft.class))
 	}
+	ft.stays.Store(ft.keep || answer.Place != "")
 	switch {
 	case ft.keep:
 	case answer.Place != "":

@@ -233,3 +233,35 @@ func TestClassBesideHolders(t *testing.T) {
 		}
 	}
 }
+
+// TestKeptWhole checks that a block which is to be kept comes in as a whole though its only
+// reader wants little of it and leaves, but not where there is no room.
+func TestKeptWhole(t *testing.T) {
+	tests := []struct {
+		name string
+		room int64
+		want int
+	}{
+		{"room", 64 << 20, 1},
+		{"no room", 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, FetcherConfig{InFlightBytes: tt.room})
+			left := make(chan struct{})
+			b.ufs.OnRead = func(ctx context.Context, _ string, off int64) error {
+				if off >= shoal.BlockSize/2 {
+					<-left
+				}
+				return ctx.Err()
+			}
+			e, _ := b.put(t, shoal.BlockSize)
+			_ = b.readAt(t, e, 3*shoal.ChunkSize, 100)
+			close(left)
+			b.wg.Wait()
+			if s := b.Stats(); len(b.dir.added) != tt.want || s.InFlightBytes != 0 {
+				t.Errorf("kept %d blocks, %d bytes in flight; want %d and 0", len(b.dir.added), s.InFlightBytes, tt.want)
+			}
+		})
+	}
+}

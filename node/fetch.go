@@ -11,7 +11,7 @@ import (
 // A fetch is one block on its way to this node. One source at a time writes it, chunk
 // after chunk; any number of readers, kernels and peers alike, follow the chunks as they
 // land (cut-through). It lives while any of them wants it: when the last one leaves, what
-// is still missing is not fetched. See docs/read-path.md.
+// is still missing is not fetched, unless it lingers. See docs/read-path.md.
 //
 // The bytes below the landed mark never change, so readers use them without the lock.
 //
@@ -37,6 +37,7 @@ type fetch struct {
 	awaited   int           // the fewest chunks anybody waits for
 	readers   int
 	running   bool // the goroutine that writes the block has not ended
+	lingers   bool // it goes on without readers
 	abandoned bool // the last reader left before the last chunk came
 	freed     bool
 	then      []func() // called once no source will add a chunk any more
@@ -234,13 +235,20 @@ func (f *fetch) ended() bool {
 func (f *fetch) release() {
 	f.mu.Lock()
 	f.readers--
-	giveUp := f.readers == 0 && !f.done && f.landed < f.end
+	giveUp := f.readers == 0 && !f.lingers && !f.done && f.landed < f.end
 	f.abandoned = f.abandoned || giveUp
 	f.mu.Unlock()
 	if giveUp {
 		f.cancel()
 	}
 	f.tryFree()
+}
+
+// linger has the fetch go on when its last reader leaves.
+func (f *fetch) linger() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lingers = true
 }
 
 // retire says that the goroutine that wrote the block has ended.

@@ -285,6 +285,15 @@ func (r *Fetcher) run(ctx context.Context, ft *fetch, first replicas.Answer) {
 	ft.retire()
 }
 
+// served notes that somebody has read a part of a block. If it is to stay in the mesh, the rest
+// comes in, too, when the reader leaves: else it would be fetched in part again and again. Where
+// there is no room, it does not.
+func (r *Fetcher) served(ft *fetch) {
+	if ft.stays.Load() && r.room() > 0 {
+		ft.linger()
+	}
+}
+
 // room returns how many more blocks may be in memory without a reader waiting for them.
 func (r *Fetcher) room() uint32 {
 	return uint32(max(0, r.cfg.InFlightBytes-r.stats.inFlight.Load()) / shoal.BlockSize)

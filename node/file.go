@@ -89,6 +89,7 @@ func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) 
 		}
 		data, tier, err := ft.view(ctx, within, len(p))
 		if err == nil {
+			f.r.fetch.served(ft)
 			f.gave(seen, index, len(p), tier)
 			return data, func() { f.unclaim(index, ft) }, nil
 		}
