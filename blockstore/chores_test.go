@@ -80,7 +80,7 @@ func TestWillNeedOfGoingSlab(t *testing.T) {
 		}
 	}
 	files.opened.Store(&hook)
-	if !s.WillNeed(key) {
+	if !s.WillNeed(key, 0, shoal.BlockSize) {
 		t.Error("WillNeed() = false, want true")
 	}
 	again, err := putOf(s, "", 2, 1000)

@@ -92,7 +92,7 @@ func TestWillNeedWhileRemoved(t *testing.T) {
 		d.handles.close()
 	}
 	files.opened.Store(&during)
-	if !s.WillNeed(pageKey(1)) {
+	if !s.WillNeed(pageKey(1), 0, shoal.BlockSize) {
 		t.Error("WillNeed() = false, want true")
 	}
 	checkReadAt(t, s, pageKey(2), randomBytes(2, 1000), 0, 1000)

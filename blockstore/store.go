@@ -244,10 +244,10 @@ func (s *Store) Has(key shoal.Key) bool {
 	return ok
 }
 
-// WillNeed has a block brought into the page cache without waiting for it, because a
-// reader is about to come for it, and reports whether the block is there. It does not
-// count as a read.
-func (s *Store) WillNeed(key shoal.Key) bool {
+// WillNeed has bytes [off, off+n) of a block, as far as it has them, brought into the page
+// cache without waiting for them, because a reader is about to come for them, and reports
+// whether the block is there. It does not count as a read.
+func (s *Store) WillNeed(key shoal.Key, off, n int) bool {
 	if s.enter() != nil {
 		return false
 	}
@@ -262,7 +262,9 @@ func (s *Store) WillNeed(key shoal.Key) bool {
 		return true // the read that follows finds out what is wrong
 	}
 	defer d.handles.release(h)
-	h.WillNeed(b.loc.Offset, int64(b.loc.Length))
+	if n = min(n, b.loc.Length-off); n > 0 {
+		h.WillNeed(b.loc.Offset+int64(off), int64(n))
+	}
 	return true
 }
 

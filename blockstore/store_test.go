@@ -446,8 +446,9 @@ func TestWillNeed(t *testing.T) {
 	s := openTest(t, oneDisk(fastDir(t), 1<<30))
 	key, data := testKey(1), randomBytes(1, shoal.BlockSize)
 	put(t, s, key, data)
-	if !s.WillNeed(key) || s.WillNeed(testKey(2)) {
-		t.Errorf("WillNeed of a block that is there, of one that is not = %v, %v, want true, false", s.WillNeed(key), s.WillNeed(testKey(2)))
+	there, missing := s.WillNeed(key, shoal.ChunkSize, shoal.BlockSize), s.WillNeed(testKey(2), 0, shoal.BlockSize)
+	if !there || missing {
+		t.Errorf("WillNeed of a block that is there, of one that is not = %v, %v, want true, false", there, missing)
 	}
 	if st := s.Stats(); st.Hits != 0 || st.Misses != 0 {
 		t.Errorf("WillNeed counted %d hits and %d misses, want none", st.Hits, st.Misses)

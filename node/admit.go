@@ -13,7 +13,6 @@ import (
 
 // An admission is what is to become of a block that is on its way here (design.md §3, step 7).
 type admission struct {
-	wish   span         // chunks its first reader wants
 	room   bool         // its only replica would be kept here
 	leased bool         // the block's home counts on this node to fill it
 	class  shoal.Class  // of a replica here, as far as the directory's answer says

@@ -51,6 +51,34 @@ func TestBypass(t *testing.T) {
 	}
 }
 
+// TestBypassOfTwo checks that two readers of the same block, of which nobody knows yet that it is
+// not kept, both get what they asked for.
+func TestBypassOfTwo(t *testing.T) {
+	b := newBench(t, FetcherConfig{})
+	b.full.Store(true)
+	e, want := b.put(t, shoal.BlockSize)
+	b.dir.mu.Lock() // nothing is answered yet
+	chunks := []int{5, 2}
+	var fetches []*fetch
+	for _, c := range chunks {
+		fetches = append(fetches, b.want(e, false, part{0, span{c, c + 1}})...)
+	}
+	b.dir.mu.Unlock()
+	for i, chunk := range chunks {
+		off := chunk * shoal.ChunkSize
+		if got, _, err := fetches[i].view(t.Context(), off, shoal.ChunkSize); err != nil || !bytes.Equal(got, want[off:off+shoal.ChunkSize]) {
+			t.Errorf("view of chunk %d: %d bytes, %v, want it", chunk, len(got), err)
+		}
+	}
+	for _, ft := range fetches {
+		ft.release()
+	}
+	b.wg.Wait()
+	if got := b.ufs.Counts().Bytes; got != 4*shoal.ChunkSize {
+		t.Errorf("the UFS sent %d bytes, want the 4 chunks from the first to the last", got)
+	}
+}
+
 // TestBypassFromPeer checks the same of a block that a peer holds.
 func TestBypassFromPeer(t *testing.T) {
 	b := newBench(t, FetcherConfig{})

@@ -15,7 +15,7 @@ import (
 //
 // The bytes below the landed mark never change, so readers use them without the lock.
 //
-// A block that nobody will keep, and of which one reader wants a range, is not fetched whole
+// A block that nobody will keep, and of which its readers want a range, is not fetched whole
 // (bypass): before the first chunk is asked for, narrow leaves out the others.
 type fetch struct {
 	key    shoal.Key
@@ -29,6 +29,7 @@ type fetch struct {
 
 	mu        sync.Mutex    // guards the fields below
 	span                    // chunks to fetch: all, or what narrow left; settled before the first is asked for
+	wish      span          // chunks its readers asked for so far
 	landed    int           // chunks [first, landed) are in buf, verified
 	tier      shoal.Tier    // where the last chunk came from
 	done      bool          // no source will add a chunk any more
@@ -46,6 +47,15 @@ type fetch struct {
 // A span is the chunks [first, end) of a block.
 type span struct{ first, end int }
 
+// A part is the chunks of a block that somebody is going to read.
+type part struct {
+	index uint32
+	span
+}
+
+// whole returns all of block index.
+func whole(index uint32) part { return part{index, span{0, maxChunks}} }
+
 const maxChunks = shoal.BlockSize / shoal.ChunkSize
 
 // spanOf returns the chunks that bytes [off, off+n) of a block lie in.
@@ -53,6 +63,9 @@ func spanOf(off, n int) span { return span{off / shoal.ChunkSize, shoal.Chunks(o
 
 // covers reports whether all chunks of o are in s.
 func (s span) covers(o span) bool { return s.first <= o.first && o.end <= s.end }
+
+// and returns the chunks from the first to the last of s and o.
+func (s span) and(o span) span { return span{min(s.first, o.first), max(s.end, o.end)} }
 
 // Length returns the block's length in bytes.
 func (f *fetch) Length() int { return f.length }
@@ -65,12 +78,12 @@ func (f *fetch) clip(chunks span) span {
 	return span{chunks.first, min(chunks.end, shoal.Chunks(f.length))}
 }
 
-// narrow leaves out the chunks its only reader did not ask for. It reports false when there
-// are other readers, and the whole block has to be fetched.
+// narrow leaves out the chunks that none of its readers asked for. It reports false when the
+// whole block has to be fetched.
 func (f *fetch) narrow() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.readers != 1 || f.wish == f.whole() {
+	if f.wish == f.whole() {
 		return false
 	}
 	f.span, f.landed = f.wish, f.wish.first
@@ -79,6 +92,13 @@ func (f *fetch) narrow() bool {
 
 // bytes returns how many bytes the chunks of the fetch have.
 func (f *fetch) bytes() int { return min(f.length, f.end*shoal.ChunkSize) - f.first*shoal.ChunkSize }
+
+// leftOut returns how many bytes of the block the fetch does not bring.
+func (f *fetch) leftOut() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.length - f.bytes()
+}
 
 // chunk returns the place in buf where chunk i goes.
 func (f *fetch) chunk(i int) []byte {
@@ -210,6 +230,7 @@ func (f *fetch) acquire(chunks span) bool {
 		return false
 	}
 	f.readers++
+	f.wish = f.wish.and(chunks)
 	return true
 }
 

@@ -140,26 +140,21 @@ func (r *Fetcher) Close() {
 	r.bufs.close()
 }
 
-// want returns a fetch for each of the entry's blocks, started where none runs yet; one
-// lookup goes out for all that start. It is nil for a block that the store has by now,
-// unless force. The caller releases each.
-func (r *Fetcher) want(e shoal.Entry, force bool, indexes ...uint32) []*fetch {
-	return r.wantPart(e, force, span{0, maxChunks}, indexes...)
-}
-
-// wantPart is want for a caller that will read some chunks only of each block: the others may
-// not be fetched when nobody is to keep the block.
-func (r *Fetcher) wantPart(e shoal.Entry, force bool, chunks span, indexes ...uint32) []*fetch {
-	if len(indexes) == 0 {
+// want returns a fetch for each part of the entry's blocks, started where none runs yet; one
+// lookup goes out for all that start. The other chunks of a block may not be fetched when nobody
+// is to keep it. It is nil for a block that the store has by now, unless force. The caller
+// releases each.
+func (r *Fetcher) want(e shoal.Entry, force bool, parts ...part) []*fetch {
+	if len(parts) == 0 {
 		return nil
 	}
-	out := make([]*fetch, len(indexes))
+	out := make([]*fetch, len(parts))
 	var started []*fetch
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, index := range indexes {
-		key := shoal.Key{File: e.File, Index: index}
-		if ft := r.flights[key]; ft != nil && ft.acquire(ft.clip(chunks)) {
+	for i, p := range parts {
+		key := shoal.Key{File: e.File, Index: p.index}
+		if ft := r.flights[key]; ft != nil && ft.acquire(ft.clip(p.span)) {
 			out[i] = ft
 			continue
 		}
@@ -167,7 +162,7 @@ func (r *Fetcher) wantPart(e shoal.Entry, force bool, chunks span, indexes ...ui
 		if !force && r.store.Has(key) {
 			continue
 		}
-		out[i] = r.newFetch(e, key, chunks)
+		out[i] = r.newFetch(e, key, p.span)
 		if err := r.refusal(key); err != nil {
 			out[i].finish(err)
 			out[i].retire()

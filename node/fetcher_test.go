@@ -343,7 +343,7 @@ func TestFetcherPassesOnWhatAPeerSends(t *testing.T) {
 // the others when they go on.
 func (b *bench) passesOn(t *testing.T, e shoal.Entry, want []byte, goOn func()) {
 	t.Helper()
-	ft := b.want(e, false, 0)[0]
+	ft := b.want(e, false, whole(0))[0]
 	defer ft.release()
 	stream, err := b.OpenBlock(t.Context(), ft.key)
 	if err != nil {
@@ -372,7 +372,7 @@ func TestFetcherGivesUpWhenNobodyWaits(t *testing.T) {
 		return ctx.Err()
 	}
 	e, _ := b.put(t, 100)
-	ft := b.want(e, false, 0)[0]
+	ft := b.want(e, false, whole(0))[0]
 	<-reading
 	ft.release()
 	<-stopped

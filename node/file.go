@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/blockstore"
@@ -30,15 +31,15 @@ func (f *File) Read(ctx context.Context, p []byte, off int64) (data []byte, done
 	if len(p) == 0 {
 		return nil, nil, nil
 	}
-	random := f.prefetch(off, len(p))
+	sequential := f.prefetch(off, len(p))
 	if shoal.Blocks(off+1) == shoal.Blocks(off+int64(len(p))) {
-		return f.readBlock(ctx, p, off, random)
+		return f.readBlock(ctx, p, off, sequential)
 	}
 	n := 0
 	for n < len(p) {
 		at := off + int64(n)
 		piece := p[n:min(len(p), n+shoal.BlockSize-int(at%shoal.BlockSize))]
-		data, done, err := f.readBlock(ctx, piece, at, random)
+		data, done, err := f.readBlock(ctx, piece, at, sequential)
 		if err != nil {
 			return p[:n], nil, err
 		}
@@ -63,13 +64,14 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // readBlock is Read within one block: from a fetch this file holds, from the store, or by
 // starting a fetch. A fetch that turned out bad is started once more. Of a block that nobody
-// will keep, a random read has no more fetched than it wants.
-func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) (data []byte, done func(), err error) {
+// will keep, only a sequential read has more fetched than it wants.
+func (f *File) readBlock(ctx context.Context, p []byte, off int64, sequential bool) (data []byte, done func(), err error) {
 	index, within := uint32(off/shoal.BlockSize), int(off%shoal.BlockSize)
+	chunks := spanOf(within, len(p))
 	key := shoal.Key{File: f.entry.File, Index: index}
 	seen := f.r.trace.see(key)
 	for try := 0; ; try++ {
-		ft := f.claim(index, len(p))
+		ft := f.claim(index, chunks, len(p))
 		if ft == nil {
 			n, err := f.r.store.ReadAt(key, p, within)
 			if err == nil && n == len(p) {
@@ -78,10 +80,10 @@ func (f *File) readBlock(ctx context.Context, p []byte, off int64, random bool) 
 			}
 			// Not there, or dropped for being bad: the mesh or the UFS has it. It may also
 			// have come since; but a store that cannot be read must not be asked for ever.
-			if random {
-				ft = f.r.fetch.wantPart(f.entry, try > 1, spanOf(within, len(p)), index)[0]
-			} else {
+			if sequential {
 				ft = f.begin(index, len(p), try > 1)
+			} else {
+				ft = f.r.fetch.want(f.entry, try > 1, part{index, chunks})[0]
 			}
 			if ft == nil {
 				continue
@@ -111,16 +113,17 @@ func (f *File) gave(seen sighting, index uint32, n int, tier shoal.Tier) {
 	f.r.trace.gave(seen, &f.visitor, n, shoal.BlockLen(f.entry.Info.Size, index), tier)
 }
 
-// claim returns the fetch the file holds for a block, with a reader added, or nil. A fetch
-// that failed is not held against its block: the next one may find a source.
-func (f *File) claim(index uint32, n int) *fetch {
+// claim returns the fetch the file holds for a block, with a reader of n bytes in some chunks
+// added, or nil. A fetch that failed, or leaves chunks out, is not held against its block: the
+// next one may find a source.
+func (f *File) claim(index uint32, chunks span, n int) *fetch {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
 	h := f.held[index]
 	if h == nil {
 		return nil
 	}
-	if h.broken() || !h.acquire(h.whole()) {
+	if h.broken() || !h.acquire(chunks) {
 		f.r.letGo(h)
 		return nil
 	}
@@ -135,7 +138,7 @@ func (f *File) claim(index uint32, n int) *fetch {
 // begin starts, or joins, the fetch of a block for a read of n bytes; nil when the store
 // has the block by now, unless force.
 func (f *File) begin(index uint32, n int, force bool) *fetch {
-	ft := f.r.fetch.want(f.entry, force, index)[0]
+	ft := f.r.fetch.want(f.entry, force, whole(index))[0]
 	if ft == nil {
 		return nil
 	}
@@ -143,9 +146,10 @@ func (f *File) begin(index uint32, n int, force bool) *fetch {
 	defer f.r.mu.Unlock()
 	f.ahead.waits(index)
 	switch h := f.held[index]; {
-	case h == nil:
+	case h == nil && ft.acquire(ft.whole()):
 		f.r.hold(f, ft, n)
 		f.r.relieve()
+	case h == nil: // given up
 	case h.fetch == ft:
 		h.unread -= n
 	}
@@ -157,30 +161,26 @@ func (f *File) begin(index uint32, n int, force bool) *fetch {
 func (f *File) unclaim(index uint32, ft *fetch) {
 	f.r.mu.Lock()
 	defer f.r.mu.Unlock()
-	if h := f.held[index]; h != nil && h.fetch == ft && (h.unread <= 0 || ft.broken()) {
+	if h := f.held[index]; h != nil && h.fetch == ft && (h.unread <= ft.leftOut() || ft.broken()) {
 		f.r.letGo(h)
 	}
 	ft.release()
 }
 
 // prefetch starts the blocks that the readers of this file will want next. It reports whether
-// the read is none of a sequential reader's.
-func (f *File) prefetch(off int64, n int) (random bool) {
-	f.r.mu.Lock()
-	from, to := f.ahead.next(off, n, f.entry.Info.Size, f.r.relieve())
-	random = !f.ahead.follows(off, n)
-	missing := f.missing(from, to)
-	f.r.mu.Unlock()
-	f.start(missing)
-	return random
+// the read is a sequential reader's.
+func (f *File) prefetch(off int64, n int) (sequential bool) {
+	upcoming, sequential := f.upcoming(off, n)
+	f.start(upcoming)
+	return sequential
 }
 
-// further starts more blocks when one has come, for readers that wait for theirs.
+// further starts more when a block has come, for readers that wait for theirs.
 func (f *File) further() {
 	f.r.mu.Lock()
-	missing := f.missing(f.ahead.further(f.entry.Info.Size, f.r.relieve(), f.due))
+	wanted := f.promise(f.ahead.further(f.entry.Info.Size, f.r.relieve(), f.due))
 	f.r.mu.Unlock()
-	f.start(missing)
+	f.start(wanted)
 }
 
 // due reports whether a block that the file holds is still on its way. The lock is held.
@@ -189,45 +189,63 @@ func (f *File) due(i uint32) bool {
 	return h != nil && h.due()
 }
 
-// missing returns the blocks of [from, to) that the file does not hold. The lock is held.
-func (f *File) missing(from, to uint32) (blocks []uint32) {
-	for i := from; i < to; i++ {
-		if f.held[i] == nil {
-			blocks = append(blocks, i)
+// start fetches and holds parts that nobody reads yet, for which memory has been promised.
+func (f *File) start(wanted []part) {
+	if len(wanted) == 0 {
+		return
+	}
+	fetches := f.r.fetch.want(f.entry, false, f.missing(wanted)...)
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.promised -= uint32(len(wanted))
+	for _, ft := range fetches {
+		switch {
+		case ft == nil:
+		case f.held[ft.key.Index] == nil:
+			f.r.hold(f, ft, 0)
+		default:
+			ft.release()
 		}
 	}
-	return blocks
 }
 
-// start fetches and holds blocks that nobody reads yet. Those the store has are read ahead from
-// disk instead.
-func (f *File) start(blocks []uint32) {
-	missing := blocks[:0]
-	for _, i := range blocks {
-		if !f.r.store.WillNeed(shoal.Key{File: f.entry.File, Index: i}) {
-			missing = append(missing, i)
+// upcoming notes a read and returns what is to follow it, for which memory is promised.
+func (f *File) upcoming(off int64, n int) (wanted []part, sequential bool) {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	wanted, sequential = f.ahead.next(off, n, f.entry.Info.Size, f.r.relieve())
+	f.trim()
+	return f.promise(wanted), sequential
+}
+
+// promise promises memory for those of the parts that the file does not hold, and returns them.
+// The lock is held.
+func (f *File) promise(wanted []part) []part {
+	wanted = slices.DeleteFunc(wanted, func(p part) bool { return f.held[p.index] != nil })
+	f.r.promised += uint32(len(wanted))
+	return wanted
+}
+
+// missing returns those of the parts that have to be fetched. The others, which the store has,
+// are read ahead from disk.
+func (f *File) missing(wanted []part) []part {
+	var missing []part
+	for _, p := range wanted {
+		key := shoal.Key{File: f.entry.File, Index: p.index}
+		if !f.r.store.WillNeed(key, p.first*shoal.ChunkSize, (p.end-p.first)*shoal.ChunkSize) {
+			missing = append(missing, p)
 		}
 	}
-	for _, ft := range f.r.fetch.want(f.entry, false, missing...) {
-		if ft == nil {
-			continue
-		}
-		f.r.mu.Lock()
-		if f.held[ft.key.Index] == nil {
-			f.r.hold(f, ft, 0)
-			f.trim()
-		}
-		f.r.mu.Unlock()
-		ft.release()
-	}
+	return missing
 }
 
 // trim lets go of blocks whose reader went elsewhere. The lock is held.
 func (f *File) trim() {
+	if !f.ahead.left && len(f.held) <= (lead+1)*int(f.r.ahead)+maxStreams {
+		return
+	}
+	f.ahead.left = false
 	for i, h := range f.held {
-		if len(f.held) <= (reach+1)*int(f.r.ahead)+maxStreams {
-			return
-		}
 		if !f.ahead.expects(i) {
 			f.r.letGo(h)
 		}

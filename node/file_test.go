@@ -160,84 +160,51 @@ func TestFileReadAt(t *testing.T) {
 	}
 }
 
-func TestReadahead(t *testing.T) {
-	const (
-		mib  = 1 << 20
-		size = 100 * shoal.BlockSize
-	)
-	type read struct{ off, n int64 }
+// TestStridedFile reads 1 MiB of every 16 MiB, and checks what the UFS sent: where nothing is
+// kept the ranges that were read, else the blocks they lie in, and no byte twice.
+func TestStridedFile(t *testing.T) {
+	const size, step, n = 128 << 20, 16 << 20, 1 << 20
 	tests := []struct {
-		name  string
-		reads []read
-		want  uint32 // blocks below have been asked for ahead
+		name string
+		full bool
+		want int64
 	}{
-		{"the beginning of a file", []read{{0, mib}}, 3},
-		{"one read in the middle", []read{{40 * mib, mib}}, 0},
-		{"going on from the middle", []read{{40 * mib, mib}, {41 * mib, mib}}, 12},
-		{"in order", []read{{0, 4 * mib}, {4 * mib, 4 * mib}, {8 * mib, 4 * mib}, {12 * mib, 4 * mib}}, 11},
-		{"pieces out of order", []read{{0, mib}, {2 * mib, mib}, {mib, mib}, {3 * mib, mib}}, 3},
-		{"up to the end of the file", []read{{size - 20*mib, 4 * mib}, {size - 16*mib, 4 * mib}, {size - 12*mib, 4 * mib}}, 100},
+		{"kept", false, size / step * shoal.BlockSize},
+		{"not kept", true, size / step * n},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := readahead{max: 8}
-			var reached uint32
-			for _, rd := range tt.reads {
-				if from, to := r.next(rd.off, int(rd.n), size, 100); to > from {
-					reached = max(reached, to)
+			b := newBench(t, FetcherConfig{})
+			b.full.Store(tt.full)
+			e, want := b.put(t, size)
+			f, err := NewFiles(b.Fetcher, b.store, 32<<20).Open(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := make([]byte, n)
+			ahead := 0
+			for off := int64(step - n); off < size; off += step {
+				if f.held[uint32(off/shoal.BlockSize)] != nil {
+					ahead++
+				}
+				if got, err := f.ReadAt(t.Context(), p, off); err != nil || !bytes.Equal(p[:got], want[off:off+n]) {
+					t.Fatalf("ReadAt(%d) = %d, %v, want right bytes", off, got, err)
 				}
 			}
-			if reached != tt.want {
-				t.Errorf("asked for blocks below %d, want %d", reached, tt.want)
+			b.wg.Wait()
+			if got := b.ufs.Counts().Bytes; got != tt.want {
+				t.Errorf("the UFS sent %d bytes, want %d", got, tt.want)
+			}
+			if want := size/step - 3; ahead != want {
+				t.Errorf("%d blocks were on their way before they were read, want %d", ahead, want)
+			}
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := b.Stats().InFlightBytes; got != 0 {
+				t.Errorf("%d bytes in flight after Close, want 0", got)
 			}
 		})
-	}
-}
-
-// A reader that waits for its blocks has as many on their way as ever, though some come before
-// others, up to three windows ahead.
-func TestReadaheadFurther(t *testing.T) {
-	const size = 100 * shoal.BlockSize
-	all := func(uint32) bool { return true }
-	tests := []struct {
-		name     string
-		size     int64
-		room     uint32
-		due      func(i uint32) bool
-		from, to uint32
-	}{
-		{"none has come, but more may be on their way", size, 100, all, 11, 13},
-		{"the reader does not wait", size, 100, func(i uint32) bool { return i < 4 }, 0, 0},
-		{"two have come", size, 100, func(i uint32) bool { return i != 6 && i != 8 }, 11, 15},
-		{"all others have come", size, 100, func(i uint32) bool { return i == 4 }, 11, 19},
-		{"little room", size, 1, func(i uint32) bool { return i == 4 }, 11, 12},
-		{"no room", size, 0, func(i uint32) bool { return i == 4 }, 0, 0},
-		{"the end of the file", 14 * shoal.BlockSize, 100, func(i uint32) bool { return i == 4 }, 11, 14},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			r := readahead{max: 8}
-			for i := range uint32(4) {
-				r.next(int64(i)*shoal.BlockSize, shoal.BlockSize, tt.size, 100)
-			}
-			r.next(4*shoal.BlockSize, 1<<20, tt.size, 6) // asked for blocks below 11
-			if tt.due(4) {
-				r.waits(4)
-			}
-			from, to := r.further(tt.size, tt.room, tt.due)
-			if from != tt.from || to != tt.to {
-				t.Errorf("further = [%d, %d), want [%d, %d)", from, to, tt.from, tt.to)
-			}
-		})
-	}
-	r := readahead{max: 8}
-	r.next(0, shoal.BlockSize, size, 100)
-	r.waits(0)
-	for range 100 { // its window of two blocks is used up again and again
-		r.further(size, 100, func(i uint32) bool { return i == 0 })
-	}
-	if got, want := r.streams[0].ahead, uint32(1+reach*2); got != want {
-		t.Errorf("asked for blocks below %d while block 0 is late, want %d", got, want)
 	}
 }
 
@@ -246,7 +213,7 @@ func TestFileLateBlock(t *testing.T) {
 	b := newBench(t, FetcherConfig{})
 	const blocks = 12
 	e, want := b.put(t, blocks*shoal.BlockSize)
-	const reached = 1 + reach*2 // a window of two blocks at the beginning of a file
+	const reached = 1 + lead*2 // a window of two blocks at the beginning of a file
 	var asked sync.WaitGroup
 	asked.Add(reached - 1)
 	b.ufs.OnRead = func(_ context.Context, _ string, off int64) error {
@@ -261,11 +228,136 @@ func TestFileLateBlock(t *testing.T) {
 	b.readInPieces(t, e, want)
 }
 
-func TestReadaheadOff(t *testing.T) {
-	var r readahead
-	for off := int64(0); off < 64<<20; off += 1 << 20 {
-		if from, to := r.next(off, 1<<20, 1<<30, 100); from != to {
-			t.Fatalf("next(%d) = [%d, %d), want nothing", off, from, to)
+// TestRandomFile reads at random what nobody keeps, and checks that the UFS sends the chunks that
+// are read, and no more.
+func TestRandomFile(t *testing.T) {
+	const size = 128 << 20
+	b := newBench(t, FetcherConfig{})
+	b.full.Store(true)
+	e, want := b.put(t, size)
+	f, err := NewFiles(b.Fetcher, b.store, 32<<20).Open(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 4096)
+	reads := anywhere(500, size, int64(len(p)))
+	for _, rd := range reads {
+		if got, err := f.ReadAt(t.Context(), p, rd.off); err != nil || !bytes.Equal(p[:got], want[rd.off:rd.off+rd.n]) {
+			t.Fatalf("ReadAt(%d) = %d, %v, want right bytes", rd.off, got, err)
+		}
+	}
+	b.wg.Wait()
+	if got := b.ufs.Counts().Bytes; got != int64(len(reads))*shoal.ChunkSize {
+		t.Errorf("the UFS sent %d bytes for %d reads, want a chunk each", got, len(reads))
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// stuck has the UFS send nothing from off on.
+func (b *bench) stuck(off int64) {
+	b.ufs.OnRead = func(ctx context.Context, _ string, at int64) error {
+		if at >= off {
+			<-ctx.Done()
+		}
+		return ctx.Err()
+	}
+}
+
+// TestReadaheadGivenUp checks that what was read ahead is not fetched any more, and takes no
+// memory, once its reader has closed the file or reads elsewhere.
+func TestReadaheadGivenUp(t *testing.T) {
+	tests := []struct {
+		name  string
+		leave func(t *testing.T, f *File)
+	}{
+		{"closed", func(*testing.T, *File) {}},
+		{"reads elsewhere", func(t *testing.T, f *File) {
+			p := make([]byte, 4096)
+			for _, rd := range anywhere(64, shoal.BlockSize-4096, int64(len(p))) {
+				if _, err := f.ReadAt(t.Context(), p, rd.off); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range f.held {
+				if i > 4 {
+					t.Fatalf("block %d, which nobody comes to, is still held", i)
+				}
+			}
+			f.r.fetch.wg.Wait() // before the file is closed
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, FetcherConfig{})
+			e, _ := b.put(t, 16*shoal.BlockSize)
+			b.stuck(5 * shoal.BlockSize)
+			f, err := NewFiles(b.Fetcher, b.store, 32<<20).Open(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := make([]byte, shoal.BlockSize)
+			for i := range int64(4) {
+				if _, err := f.ReadAt(t.Context(), p, i*shoal.BlockSize); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := b.Stats().InFlightBytes; got < 4*shoal.BlockSize {
+				t.Fatalf("%d bytes in flight ahead of a reader, want 4 blocks at least", got)
+			}
+			tt.leave(t, f)
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			b.wg.Wait()
+			if got := b.Stats().InFlightBytes; got != 0 {
+				t.Errorf("%d bytes in flight, want 0", got)
+			}
+			if got := b.ufs.Counts().Streams; got != 0 {
+				t.Errorf("%d streams of the UFS open, want 0", got)
+			}
+		})
+	}
+}
+
+// TestReadaheadOfManyFiles has many files read at once while the UFS sends nothing but what is
+// read, and checks that all the agent reads ahead is within its bound.
+func TestReadaheadOfManyFiles(t *testing.T) {
+	const files, bound = 24, 16
+	b := newBench(t, FetcherConfig{InFlightBytes: bound * shoal.BlockSize})
+	e, _ := b.put(t, 16*shoal.BlockSize)
+	b.stuck(mib)
+	all := NewFiles(b.Fetcher, b.store, 32<<20)
+	var open []*File
+	for i := range files {
+		one := e
+		one.File[0] = byte(i) // a file of its own, with the same bytes behind it
+		f, err := all.Open(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, f)
+	}
+	var wg sync.WaitGroup
+	for _, f := range open {
+		wg.Go(func() {
+			p := make([]byte, mib/4)
+			for i := range 4 {
+				if _, err := f.ReadAt(t.Context(), p, int64(i*len(p))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// A reader that waits gets memory in any case: one block each.
+	if got := b.Stats().InFlightBytes; got > (files+bound)*shoal.BlockSize {
+		t.Errorf("%d blocks in flight for %d readers, want %d at most ahead of them", got/shoal.BlockSize, files, bound)
+	}
+	for _, f := range open {
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -26,8 +26,9 @@ type Files struct {
 	opens  atomic.Int64
 	failed atomic.Int64
 
-	mu    sync.Mutex // guards order, and the fields of each File below its own note
-	order list.List  // of *heldFetch: what open files hold, used longest ago first
+	mu       sync.Mutex // guards the fields below, and those of each File below its own note
+	order    list.List  // of *heldFetch: what open files hold, used longest ago first
+	promised uint32     // blocks about to be fetched ahead of readers
 }
 
 // A heldFetch is a fetch that an open file holds until its bytes have been read once, so
@@ -43,7 +44,7 @@ type heldFetch struct {
 // localBlocks is what reading files asks of the store.
 type localBlocks interface {
 	ReadAt(key shoal.Key, p []byte, off int) (int, error)
-	WillNeed(key shoal.Key) bool
+	WillNeed(key shoal.Key, off, n int) bool
 	Whole(file shoal.FileID, size int64) *blockstore.Whole
 }
 
@@ -77,10 +78,11 @@ func (r *Files) Stats() ReadStats {
 	return s
 }
 
-// hold has f hold ft, of which n bytes are being read, and takes a reader's reference for
-// it. The lock is held.
+// hold has f hold ft, of which n bytes are being read, with the caller's reference to it. The
+// lock is held.
 func (r *Files) hold(f *File, ft *fetch, n int) {
-	if f.held == nil || !ft.acquire(ft.whole()) { // closed meanwhile, or given up
+	if f.held == nil { // closed meanwhile
+		ft.release()
 		return
 	}
 	h := &heldFetch{fetch: ft, file: f, unread: ft.length - n}
@@ -106,5 +108,6 @@ func (r *Files) relieve() uint32 {
 		}
 		e = next
 	}
-	return r.fetch.room()
+	room := r.fetch.room()
+	return room - min(room, r.promised)
 }

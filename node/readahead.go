@@ -1,134 +1,121 @@
 package node
 
-import "github.com/shoal-mesh/shoal"
+import "math"
 
-const (
-	maxStreams = 4 // sequential readers followed per open file
-	// slack is how far from its end a read may be and still continue a stream: the
-	// kernel sends the pieces of one readahead in any order.
-	slack = 4 << 20
-	// reach is how many windows ahead of a reader that waits for its blocks a stream may be.
-	reach = 3
-)
+// maxStreams is how many readers are followed per open file.
+const maxStreams = 16
 
-// readahead follows the sequential readers of one open file and says which blocks to
-// start. A reader that goes on where one stopped doubles its window, up to max
-// blocks; any other read begins a stream without one.
+// readahead follows the readers of one open file and says what to fetch before they ask
+// for it. It knows nothing but the reads it is told of. See docs/read-path.md.
 type readahead struct {
-	max     uint32 // blocks; 0 reads nothing ahead
-	streams [maxStreams]stream
-	clock   uint64
+	max     uint32 // blocks ahead of a reader; 0 reads nothing ahead
+	streams []stream
+	begun   int    // the stream that began last
+	clock   uint64 // reads seen
+	left    bool   // a reader has gone from what was fetched for it, since the caller set this to false
 }
 
-type stream struct {
-	end    int64  // first byte after the furthest read
-	ahead  uint32 // blocks below have been asked for
-	window uint32 // blocks
-	waits  bool   // the last read came before its block did
-	used   uint64 // when, by the readahead's clock
-}
-
-// next notes a read of n bytes at off and returns the blocks [from, to) to start now, at
-// most room of them. A reader at the beginning of a file is taken for a sequential one.
-func (r *readahead) next(off int64, n int, size int64, room uint32) (from, to uint32) {
+// next notes a read of n bytes at off and returns what to start now: at most room blocks,
+// none of them twice. It reports whether the read is one of a sequential reader's, who will
+// want the whole of each block.
+func (r *readahead) next(off int64, n int, size int64, room uint32) (ask []part, sequential bool) {
 	r.clock++
 	end := off + int64(n)
-	s := r.find(off, end)
+	s, jumped := r.find(off, end)
 	switch {
 	case s == nil:
-		s = r.oldest()
-		*s = stream{end: end, ahead: after(end)}
-		if off == 0 {
-			s.window = min(2, r.max)
-		}
-	case after(end) > after(s.end): // went on into another block
-		s.window = min(max(2*s.window, 2), r.max)
-	case end > s.end:
-		s.window = max(s.window, min(1, r.max))
+		s = r.begin(off, end, size)
+	case jumped:
+		r.left = s.jump(off, end, r.max) || r.left
+	default:
+		r.left = s.move(off, end, r.max) || r.left
+	}
+	if s.used > 0 {
+		s.gap = max(r.clock-s.used, s.gap-s.gap/8)
 	}
 	s.used, s.waits = r.clock, false
-	s.end = max(s.end, end)
-	from = max(s.ahead, after(s.end))
-	to = min(after(s.end)+s.window, uint32(shoal.Blocks(size)))
-	if room < to-min(from, to) {
-		to = from + room
+	for i := range r.streams {
+		if t := &r.streams[i]; t.asked > 0 && t.gone(r.clock) {
+			t.asked, r.left = 0, true
+		}
 	}
-	if to <= from || (to-from < s.window/2 && to < uint32(shoal.Blocks(size))) {
-		return 0, 0 // nothing, or too little to be worth a lookup
-	}
-	s.ahead = to
-	return from, to
+	return s.ask(size, room), s.sequential()
 }
 
-// waits says that the read that next has noted last of block i came before the block did.
+// waits says that a read that next has noted, of block i, came before the block did.
 func (r *readahead) waits(i uint32) {
 	for k := range r.streams {
-		if s := &r.streams[k]; s.used > 0 && after(s.end)-1 == i {
+		if s := &r.streams[k]; s.at(i) {
 			s.waits = true
 		}
 	}
 }
 
-// further returns more blocks [from, to) to start, at most room, for a reader that waits for its
-// blocks, some of which came before an earlier one: so that as many are on their way as ever.
-// due reports whether a block is on its way.
-func (r *readahead) further(size int64, room uint32, due func(i uint32) bool) (from, to uint32) {
-	for i := range r.streams {
-		s := &r.streams[i]
-		if !s.waits {
-			continue
-		}
-		free := s.window
-		for b := after(s.end); b < s.ahead && free > 0; b++ {
-			if due(b) {
-				free--
-			}
-		}
-		to = min(s.ahead+min(free, room), after(s.end)+reach*s.window, uint32(shoal.Blocks(size)))
-		if to > s.ahead {
-			from, s.ahead = s.ahead, to
-			return from, to
-		}
-	}
-	return 0, 0
-}
-
-// follows reports whether a read that next has noted is one of a sequential reader's.
-func (r *readahead) follows(off int64, n int) bool {
-	s := r.find(off, off+int64(n))
-	return s != nil && (s.window > 0 || r.max == 0 && s.used == r.clock && s.end > off+int64(n))
-}
-
-// after returns the first block that a read ending at end does not touch.
-func after(end int64) uint32 { return uint32((end + shoal.BlockSize - 1) / shoal.BlockSize) }
-
-// expects reports whether a stream is about to read block i.
-func (r *readahead) expects(i uint32) bool {
-	for _, s := range r.streams {
-		if s.used > 0 && i >= uint32(max(0, s.end-slack)/shoal.BlockSize) && i < s.ahead {
-			return true
-		}
-	}
-	return false
-}
-
-// find returns the stream that a read of [off, end) continues, or nil.
-func (r *readahead) find(off, end int64) *stream {
-	for i := range r.streams {
-		s := &r.streams[i]
-		if s.used > 0 && off <= s.end+slack && end >= s.end-slack {
-			return s
+// further returns what more to start, at most room blocks, for a reader that waits for its blocks,
+// some of which came before an earlier one: so that as many are on their way as ever. due reports
+// whether a block is on its way.
+func (r *readahead) further(size int64, room uint32, due func(i uint32) bool) []part {
+	for k := range r.streams {
+		if parts := r.streams[k].further(size, room, due); len(parts) > 0 {
+			return parts
 		}
 	}
 	return nil
 }
 
-func (r *readahead) oldest() *stream {
-	s := &r.streams[0]
+// find returns the stream that a read of [off, end) continues, the nearest if there are
+// several, or nil; and whether by a jump.
+func (r *readahead) find(off, end int64) (s *stream, jumped bool) {
+	nearest := int64(math.MaxInt64)
 	for i := range r.streams {
-		if r.streams[i].used < s.used {
-			s = &r.streams[i]
+		t := &r.streams[i]
+		if d, ok := t.beside(off, end); ok && d < nearest {
+			s, jumped, nearest = t, false, d
+		}
+		if d, ok := t.ahead(off, end); ok && d < nearest {
+			s, jumped, nearest = t, true, d
 		}
 	}
-	return s
+	return s, jumped
+}
+
+// begin returns a new stream for a read that continues none. It may be the second of a
+// strided reader's, and the stream begun before it the first.
+func (r *readahead) begin(off, end, size int64) *stream {
+	s := newStream(off, end)
+	if len(r.streams) > 0 {
+		s.expect(r.streams[r.begun])
+	}
+	if off == 0 && end >= min(fromStart, size/8) {
+		s.moves, s.way, s.window = 1, 1, min(2, r.max)
+	}
+	if len(r.streams) < maxStreams {
+		r.streams, r.begun = append(r.streams, s), len(r.streams)
+	} else {
+		r.begun = r.idlest()
+		r.left = r.left || r.streams[r.begun].asked > 0
+		r.streams[r.begun] = s
+	}
+	return &r.streams[r.begun]
+}
+
+// idlest returns the stream that is missed least.
+func (r *readahead) idlest() int {
+	least := 0
+	for i := range r.streams {
+		if r.streams[i].patience() < r.streams[least].patience() {
+			least = i
+		}
+	}
+	return least
+}
+
+// expects reports whether a reader is at block i, or is to come to it.
+func (r *readahead) expects(i uint32) bool {
+	for k := range r.streams {
+		if s := &r.streams[k]; !s.gone(r.clock) && s.expects(i) {
+			return true
+		}
+	}
+	return false
 }

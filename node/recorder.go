@@ -72,10 +72,13 @@ type pieceQueue struct {
 	_      [72]byte // keeps the locks of two queues on different cache lines
 }
 
+// maxVisits is how many blocks one open file reads at once, as far as the recorder can tell.
+const maxVisits = 4
+
 // A visitor is what the recorder keeps of an open file.
 type visitor struct {
 	dataset string
-	recent  [maxStreams]*visit // of the blocks it read last, the latest first; the goroutine's
+	recent  [maxVisits]*visit // of the blocks it read last, the latest first; the goroutine's
 }
 
 // A visit is the reads of one block by one open file that make one record: the kernel cuts the

@@ -163,7 +163,7 @@ func TestRecorderFlushes(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("records in the file %+v, want %+v", got, want)
 		}
-		for i := range uint32(maxStreams + 1) {
+		for i := range uint32(maxVisits + 1) {
 			r.gave(r.see(shoal.Key{Index: 2 + i}), by, 10, 100, shoal.TierPeer)
 		}
 		time.Sleep(2 * drainEvery)
@@ -301,7 +301,7 @@ func TestRecordedReads(t *testing.T) {
 			t.Error(err)
 		}
 		for i := range e.Info.Size/shoal.BlockSize + 1 { // until it is in the store
-			if ft := b.want(e, false, uint32(i))[0]; ft != nil {
+			if ft := b.want(e, false, whole(uint32(i)))[0]; ft != nil {
 				if err := ft.wait(t.Context(), len(ft.sums)); err != nil {
 					t.Fatal(err)
 				}

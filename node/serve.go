@@ -14,7 +14,6 @@ type blocks interface {
 	Put(key shoal.Key, file blockstore.File, data []byte, sums []shoal.Sum) error
 	Has(key shoal.Key) bool
 	admissions
-	WillNeed(key shoal.Key) bool
 	ReadAt(key shoal.Key, p []byte, off int) (int, error)
 	Serve(key shoal.Key) (*blockstore.Section, error)
 }
