@@ -87,7 +87,7 @@ func TestFilesLetGoOfIdleBlocks(t *testing.T) {
 	b := newBench(t, FetcherConfig{InFlightBytes: 4 * shoal.BlockSize})
 	e, _ := b.put(t, 4*shoal.BlockSize)
 	files := NewFiles(b.Fetcher, b.store, 8<<20)
-	p := make([]byte, 100)
+	p := make([]byte, fromStart) // no less, or it is no sequential reader's
 	for i := range 20 {
 		one := e
 		one.File[0] = byte(i) // a file of its own, with the same bytes behind it
@@ -247,7 +247,8 @@ func TestRandomFile(t *testing.T) {
 		}
 	}
 	b.wg.Wait()
-	if got := b.ufs.Counts().Bytes; got != int64(len(reads))*shoal.ChunkSize {
+	// Two reads of one chunk may share a fetch.
+	if got := b.ufs.Counts().Bytes; got > int64(len(reads))*shoal.ChunkSize || got < int64(len(reads))/2*shoal.ChunkSize {
 		t.Errorf("the UFS sent %d bytes for %d reads, want a chunk each", got, len(reads))
 	}
 	if err := f.Close(); err != nil {

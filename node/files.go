@@ -16,7 +16,7 @@ import (
 type Files struct {
 	fetch *Fetcher
 	store localBlocks
-	ahead uint32 // blocks read ahead of a sequential reader, at most
+	ahead uint32 // blocks read ahead of a reader, at most
 	trace *recorder
 
 	verifier verifier

@@ -161,6 +161,7 @@ func TestReadaheadPatterns(t *testing.T) {
 					astray++
 				}
 			}
+			t.Logf("of %d blocks read %d had been asked for, and %d others", len(read), known, astray)
 			if known*100 < tt.ahead*len(read) || astray > tt.astray {
 				t.Errorf("of %d blocks read %d had been asked for, and %d others; want %d%% and at most %d",
 					len(read), known, astray, tt.ahead, tt.astray)

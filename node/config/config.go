@@ -220,7 +220,7 @@ type Metadata struct {
 
 // Read tunes the read path of a node.
 type Read struct {
-	// Readahead is how far ahead of a sequential reader blocks are fetched. 0 to 1GiB,
+	// Readahead is how far ahead of a sequential or strided reader blocks are fetched. 0 to 1GiB,
 	// rounded up to whole blocks; 0 fetches nothing ahead. Default 32MiB.
 	Readahead shoal.Bytes `yaml:"readahead"`
 	// MaxInflight bounds the memory of blocks being fetched, for all readers of the
