@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 const (
@@ -17,6 +19,8 @@ const (
 	// short is the most bytes of a request that need not wait for blocks: a few files of a loader, or
 	// a part of a block. Behind the blocks a peer reads ahead it would wait for seconds on a slow link.
 	short = 512 << 10
+	// together is how many blocks of a file may lie between two that one reader is about to read.
+	together = 64
 	// turnWithin is how long a chunk waits for its turn. It may be that the one whose turn it was
 	// cannot send, for it waits for its own reader.
 	turnWithin = time.Second
@@ -26,48 +30,78 @@ const (
 )
 
 // A backlog is what a connection's streams have written and TCP has not taken. Blocks wait while
-// it is long, so that calls do not, and go one after the other: eight blocks that share a link
-// evenly all come when the last one does, and until then their reader has nothing to read, and
-// asks for nothing more.
+// it is long, so that calls do not, and those that a reader comes to first go first: eight blocks
+// that share a link evenly all come when the last one does, and until then their reader has
+// nothing to read, and asks for nothing more.
 type backlog struct {
-	mu       sync.Mutex // guards the fields below
-	bytes    int        // below zero while a writer has not said yet what it wrote
-	requests rank
-	line     []waiter // lowest rank first
+	mu     sync.Mutex // guards the fields below
+	bytes  int        // below zero while a writer has not said yet what it wrote
+	served []shoal.Key
+	line   []waiter // lowest rank first
 }
-
-// A rank says whose turn is next: the lowest. Short requests come before long ones, and then
-// those that came first.
-type rank uint64
-
-const long rank = 1 << 63
 
 // A waiter is a chunk that waits for its turn.
 type waiter struct {
-	rank rank
+	rank int
 	turn chan struct{} // closed when it has come
 }
 
-// enter returns the rank of the next request, for so many bytes.
-func (b *backlog) enter(bytes int) rank {
+// begin says that so many bytes of a block are going to be sent, and returns who waits for turns
+// for its chunks.
+func (b *backlog) begin(key shoal.Key, bytes int) *sender {
+	if bytes <= short {
+		return &sender{backlog: b}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.requests++
-	if bytes > short {
-		return b.requests | long
-	}
-	return b.requests
+	b.served = append(b.served, key)
+	return &sender{b, key, true}
 }
 
-// turn waits until a chunk of a request may be written, or for as long as ctx allows.
-func (b *backlog) turn(ctx context.Context, r rank) error {
+// A sender sends chunks of one block.
+type sender struct {
+	*backlog
+	key  shoal.Key
+	long bool // and is in backlog.served
+}
+
+// end says that all has been sent.
+func (s *sender) end() {
+	if !s.long {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.served, s.key)
+	s.served = slices.Delete(s.served, i, i+1)
+}
+
+// rank says whose turn is next: the lowest. It is 0 for a short request, and else grows with the
+// blocks of the same file that are being sent and lie before: 1 for those that readers come to
+// next. b.mu is held.
+func (s *sender) rank() int {
+	if !s.long {
+		return 0
+	}
+	rank := 1
+	for _, k := range s.served {
+		if k.File == s.key.File && k.Index < s.key.Index && k.Index+together > s.key.Index {
+			rank++
+		}
+	}
+	return rank
+}
+
+// turn waits until a chunk may be written, or for as long as ctx allows.
+func (s *sender) turn(ctx context.Context) error {
+	b := s.backlog
 	b.mu.Lock()
 	if b.bytes < mostWaiting && len(b.line) == 0 {
 		b.mu.Unlock()
 		return nil
 	}
 	mine := make(chan struct{})
-	b.wait(waiter{r, mine})
+	b.wait(waiter{s.rank(), mine})
 	b.mu.Unlock()
 	timer := time.NewTimer(turnWithin)
 	defer timer.Stop()

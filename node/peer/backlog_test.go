@@ -21,7 +21,7 @@ func TestBacklogTurns(t *testing.T) {
 		var order []int
 		wait := func(i int) {
 			go func() {
-				if err := b.turn(t.Context(), 0); err != nil {
+				if err := b.begin(testKey(0), 1).turn(t.Context()); err != nil {
 					t.Errorf("turn %d: %v", i, err)
 				}
 				order = append(order, i)
@@ -54,37 +54,62 @@ func TestBacklogTurns(t *testing.T) {
 	})
 }
 
-// All chunks of a request go before those of a later one, and short requests before all: the
-// reader of the first block has it while the others wait.
-func TestBacklogOneAfterTheOther(t *testing.T) {
+// Of the blocks of a file those go first that its reader comes to first, also when they were asked
+// for last; short requests go before all, and readers of other places and files take turns.
+func TestBacklogNearestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b backlog
 		b.wrote(mostWaiting)
-		ranks := map[string]rank{}
-		for _, name := range []string{"first block", "second block"} {
-			ranks[name] = b.enter(shoal.BlockSize)
+		names := map[*sender]string{}
+		sends := func(name string, file byte, index uint32, bytes int) *sender {
+			to := b.begin(shoal.Key{File: shoal.FileID{file}, Index: index}, bytes)
+			names[to] = name
+			return to
 		}
-		ranks["file"] = b.enter(100_000)
-		ranks["later file"] = b.enter(short)
+		third, second := sends("third", 1, 7, shoal.BlockSize), sends("second", 1, 6, shoal.BlockSize)
+		far, other := sends("far", 1, 500, shoal.BlockSize), sends("other", 2, 9, shoal.BlockSize)
+		first, little := sends("first", 1, 5, shoal.BlockSize), sends("little", 3, 0, short)
 		var order []string
-		for _, name := range []string{"second block", "later file", "first block", "file", "second block", "first block"} {
+		turn := func(s *sender) {
 			go func() {
-				if err := b.turn(t.Context(), ranks[name]); err != nil {
-					t.Errorf("turn of %s: %v", name, err)
+				if err := s.turn(t.Context()); err != nil {
+					t.Errorf("turn of %s: %v", names[s], err)
 				}
-				order = append(order, name)
+				order = append(order, names[s])
 			}()
 			synctest.Wait()
 		}
-		b.sent(message(1))
-		synctest.Wait()
-		for range 5 {
-			b.sent(message(0x100))
+		for _, s := range []*sender{third, second, far, other, first, far, little} {
+			turn(s)
+		}
+		for range 7 {
+			b.sent(message(0x4000))
 			synctest.Wait()
 		}
-		want := []string{"file", "later file", "first block", "first block", "second block", "second block"}
-		if !slices.Equal(order, want) {
+		if want := []string{"little", "far", "other", "first", "far", "second", "third"}; !slices.Equal(order, want) {
 			t.Errorf("had their turn: %q, want %q", order, want)
+		}
+		for _, s := range []*sender{first, second} {
+			s.end()
+		}
+		b.wrote(mostWaiting)
+		order = nil
+		turn(other)
+		turn(third) // none is before it any more
+		for range 9 {
+			b.sent(message(0x4000))
+			synctest.Wait()
+		}
+		if want := []string{"other", "third"}; !slices.Equal(order, want) {
+			t.Errorf("had their turn: %q, want %q", order, want)
+		}
+		for s := range names {
+			if s != first && s != second {
+				s.end()
+			}
+		}
+		if len(b.served) != 0 {
+			t.Errorf("%d requests are still served, want none", len(b.served))
 		}
 	})
 }
@@ -96,9 +121,9 @@ func TestBacklogGivenUp(t *testing.T) {
 		b.wrote(mostWaiting)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 2)
-		go func() { done <- b.turn(ctx, 0) }()
+		go func() { done <- b.begin(testKey(0), 1).turn(ctx) }()
 		synctest.Wait()
-		go func() { done <- b.turn(t.Context(), 0) }()
+		go func() { done <- b.begin(testKey(0), 1).turn(t.Context()) }()
 		synctest.Wait()
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -127,7 +152,7 @@ func TestBacklogStuck(t *testing.T) {
 		var b backlog
 		b.wrote(mostWaiting)
 		begun := time.Now()
-		if err := b.turn(t.Context(), 0); err != nil || time.Since(begun) != turnWithin {
+		if err := b.begin(testKey(0), 1).turn(t.Context()); err != nil || time.Since(begun) != turnWithin {
 			t.Errorf("turn: %v after %v, want one after %v", err, time.Since(begun), turnWithin)
 		}
 		if len(b.line) != 0 {

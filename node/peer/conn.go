@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/transport"
+
+	"github.com/shoal-mesh/shoal"
 )
 
 // maxIdle is how many idle streams of each protocol a connection keeps.
@@ -26,20 +28,12 @@ type conn struct {
 	closed bool
 }
 
-// enter returns the rank of a request, for so many bytes, among those of c.
-func (c *conn) enter(bytes int) rank {
+// begin says that so many bytes of a block are going to be sent over c. The sender is told to end.
+func (c *conn) begin(key shoal.Key, bytes int) *sender {
 	if c.tcp == nil {
-		return 0
+		return new(backlog).begin(key, bytes) // in which nothing waits
 	}
-	return c.tcp.backlog.enter(bytes)
-}
-
-// turn waits until a chunk of a request may be written to a stream of c, or for as long as ctx allows.
-func (c *conn) turn(ctx context.Context, r rank) error {
-	if c.tcp == nil {
-		return nil
-	}
-	return c.tcp.backlog.turn(ctx, r)
+	return c.tcp.backlog.begin(key, bytes)
 }
 
 // take returns the stream of proto that was used last, nil if none is idle: those that

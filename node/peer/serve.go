@@ -111,10 +111,11 @@ func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
 	if b.Length() != r.Length {
 		err = ErrLength
 	}
-	place := l.conn.enter((r.End - r.First) * shoal.ChunkSize)
+	to := l.conn.begin(r.key, (r.End-r.First)*shoal.ChunkSize)
+	defer to.end()
 	for i := r.First; err == nil && i < r.End; i++ {
 		var lost error
-		if lost, err = h.serveChunk(ctx, l, b, r.Length, i, place); lost != nil {
+		if lost, err = h.serveChunk(ctx, l, to, b, r.Length, i); lost != nil {
 			_ = b.Close()
 			return lost
 		}
@@ -127,9 +128,9 @@ func (h *Host) sendBlock(ctx context.Context, l *line, r blockRequest) error {
 	return l.refuse(err)
 }
 
-// serveChunk sends chunk i of b as soon as it has landed and those before it have gone. lost says that the stream is
+// serveChunk sends chunk i of b as soon as it has landed and its turn has come. lost says that the stream is
 // broken, err that b is.
-func (h *Host) serveChunk(ctx context.Context, l *line, b Stream, length, i int, place rank) (lost, err error) {
+func (h *Host) serveChunk(ctx context.Context, l *line, to *sender, b Stream, length, i int) (lost, err error) {
 	n := shoal.ChunkLen(length, i)
 	buf := h.buffers.Get().(*[]byte)
 	defer h.buffers.Put(buf)
@@ -144,7 +145,7 @@ func (h *Host) serveChunk(ctx context.Context, l *line, b Stream, length, i int,
 	if &data[0] != &frame[chunkHeader] {
 		copy(frame[chunkHeader:], data)
 	}
-	if err := l.conn.turn(ctx, place); err != nil {
+	if err := to.turn(ctx); err != nil {
 		return err, nil
 	}
 	frame[0], frame[1] = frameChunks, 1
