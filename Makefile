@@ -54,7 +54,7 @@ fuzz: ## Fuzz each decoder of traces and scenarios for FUZZ_TIME (60s)
 	.ci/fuzz $(FUZZ_TIME)
 
 bench: $(VERSITYGW) ## Benchmarks of every package, then of a mesh beside the plain tools (that part as root)
-	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /meshtest)
+	go test -run '^$$' -bench . -benchmem -timeout 60m $$(go list ./... | grep -v /meshtest)
 	$(call bench_mesh,Mesh)
 
 bench-rivals: $(VERSITYGW) bench-tools ## Of those, the mesh beside s3fs and rclone alone: the table of the README (root)
