@@ -120,6 +120,13 @@ func obey(s *Server, tr *tree, command []string) string {
 		tr.remove(command[1])
 	case "change": // a new version of a file of the root
 		tr.file(shoal.RootID, command[1], noise(10, 4096))
+	case "listed": // all directories, by a listing that began then; never for 0
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		seconds, _ := strconv.ParseInt(command[1], 10, 64)
+		if tr.began = (time.Time{}); seconds > 0 {
+			tr.began = time.Unix(seconds, 0)
+		}
 	case "add-below": // a file of a directory of the root
 		tr.file(tr.rootDir(command[1]), command[2], nil)
 	case "remove-below":

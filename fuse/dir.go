@@ -23,7 +23,8 @@ type dir struct {
 	holds bool // at has a batch, which counts in raw.batches
 }
 
-// OpenDir opens a directory.
+// OpenDir opens a directory. The kernel keeps its names for as long as the listing they are from
+// is good.
 func (r *raw) OpenDir(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	d := new(dir)
 	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
@@ -40,7 +41,7 @@ func (r *raw) OpenDir(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.Ope
 	if !ok {
 		return r.full("opendir", in.NodeId, d.entry.Path)
 	}
-	out.Fh = fh
+	out.Fh, out.OpenFlags = fh, r.listings.open(in.NodeId, r.names.Listed(in.NodeId))
 	return gofuse.OK
 }
 

@@ -32,7 +32,8 @@ type tree struct {
 	children map[uint64]map[string]uint64
 	data     map[uint64][]byte
 	lookups  map[string]int
-	listed   []string // the after of every ReadDir
+	listed   []string  // the after of every ReadDir
+	began    time.Time // what Listed returns
 	opened   int
 	closed   int
 	shut     chan struct{}     // one for each file that was closed, as far as there is room
@@ -99,6 +100,12 @@ func (t *tree) add(parent uint64, info shoal.FileInfo) uint64 {
 		t.children[t.last] = map[string]uint64{}
 	}
 	return t.last
+}
+
+func (t *tree) Listed(uint64) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.began
 }
 
 // remove takes a name of the root away, removeFrom one of a directory.

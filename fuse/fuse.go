@@ -47,6 +47,10 @@ type Names interface {
 	// ReadDir yields the entries of the directory id in name order, those strictly
 	// after the name after. It ends at the first error.
 	ReadDir(ctx context.Context, id uint64, after string) iter.Seq2[shoal.Entry, error]
+	// Listed returns when the listing began that ReadDir of id shows, as long as it may be
+	// shown without asking again; else the zero time. Equal times mean the same names, but for
+	// those that Invalidate has been told of.
+	Listed(id uint64) time.Time
 }
 
 // Files opens what Names has found.
@@ -161,6 +165,7 @@ func (s *Server) unmount() error {
 // longer: Sync waits for the kernel. Never call either from a method of Names or
 // Files: the kernel may hold the directory until that very request is answered.
 func (s *Server) Invalidate(ctx context.Context, parent uint64, name string) error {
+	s.raw.listings.forget(parent)
 	return s.inval.add(ctx, invalidation{id: parent, name: name})
 }
 

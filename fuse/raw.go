@@ -29,11 +29,13 @@ type raw struct {
 	kept    *kept // open by node id; nil unless opens are elided
 	through *passthrough
 	dirs    *table[*dir]
-	batches atomic.Int64                     // of entries, that open directories hold
-	results sync.Pool                        // of *result
-	stale   func(parent uint64, name string) // has the kernel ask for a name again
-	stopped chan struct{}                    // closed when the server gives up on its requests
-	once    sync.Once
+	batches atomic.Int64 // of entries, that open directories hold
+
+	listings listings
+	results  sync.Pool                        // of *result
+	stale    func(parent uint64, name string) // has the kernel ask for a name again
+	stopped  chan struct{}                    // closed when the server gives up on its requests
+	once     sync.Once
 
 	n      counters
 	logged limiter

@@ -157,3 +157,32 @@ func TestCancelledReadDir(t *testing.T) {
 		t.Errorf("%d lists of the UFS, want 1", got)
 	}
 }
+
+// Listed tells one complete listing from the next, and from none that is good.
+func TestListed(t *testing.T) {
+	w := newWorld(t)
+	w.ufs.Put("d/a", nil)
+	w.open()
+	d := resolve(t, w.Namespace, "/data/d")
+	listed := func(why string, want bool) time.Time {
+		t.Helper()
+		began := w.Listed(d.ID)
+		if began.IsZero() == want {
+			t.Errorf("%s: Listed = %v, want a time: %v", why, began, want)
+		}
+		return began
+	}
+	listed("never listed", false)
+	if _, err := list(t, w.Namespace, d.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	first := listed("listed", true)
+	w.clock.advance(24 * time.Hour)
+	listed("its TTL is over", false)
+	if _, err := list(t, w.Namespace, d.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if second := listed("listed again", true); !second.After(first) {
+		t.Errorf("the second listing began at %v, the first at %v", second, first)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sort"
+	"time"
 
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/ufs"
@@ -41,6 +42,21 @@ func (n *Namespace) ReadDir(ctx context.Context, id uint64, after string) iter.S
 			_ = w.pointsBefore("") // errStopped: nobody listens any more
 		}
 	}
+}
+
+// Listed returns when the complete listing of the directory id began that ReadDir shows without
+// asking the UFS; else the zero time. Names that have changed since were told to Config.OnChange;
+// those that a lookup found since, and nobody had asked for, were not.
+func (n *Namespace) Listed(id uint64) time.Time {
+	d, err := n.dir(id)
+	if err != nil || d.mount == nil {
+		return time.Time{}
+	}
+	l := d.listed.Load()
+	if !l.within(d.mount.TTL, n.cfg.Now()) {
+		return time.Time{}
+	}
+	return time.Unix(0, l.started)
 }
 
 // errStopped reports that the consumer of a sequence wants no more.
