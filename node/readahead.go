@@ -36,7 +36,7 @@ func (r *readahead) next(off int64, n int, size int64, room uint32) (ask []part,
 	s.used, s.waits = r.clock, false
 	for i := range r.streams {
 		if t := &r.streams[i]; t.asked > 0 && t.gone(r.clock) {
-			t.asked, r.left = 0, true
+			t.asked, t.waits, r.left = 0, false, true
 		}
 	}
 	return s.ask(size, room), s.sequential()
