@@ -255,11 +255,13 @@ func testRelistOutage(t *testing.T) {
 		synctest.Wait() // the probe goes on without it
 	}
 	w.checkCounts("probes", 5, 0)
-	w.fault.clear()
+	answer := make(chan struct{})
+	w.fault.set(func(string, string) error { <-answer; return nil })
 	w.clock.advance(2 * time.Second)
 	if e, err := w.Lookup(t.Context(), dir, "1000"); err != nil || !e.Stale {
 		t.Errorf("Lookup(1000) = %+v, %v, want a stale entry while it is asked for", e, err)
 	}
+	close(answer)
 	synctest.Wait()
 	w.lookupAll(dir, 1000, 3000)
 	w.checkCounts("after the outage", 1, 3)
