@@ -26,7 +26,7 @@ func (s *stream) ask(size int64, room uint32) (parts []part) {
 // further is ask for a reader that waits for its blocks. due reports whether one is on its way: of
 // those asked for, as many places as the window has are to be.
 func (s *stream) further(size int64, room uint32, due func(i uint32) bool) (parts []part) {
-	if !s.waits || !s.strided && !s.sequential() {
+	if s.waits == 0 || !s.strided && !s.sequential() {
 		return nil
 	}
 	free := s.window

@@ -33,20 +33,21 @@ func (r *readahead) next(off int64, n int, size int64, room uint32) (ask []part,
 	if s.used > 0 {
 		s.gap = max(r.clock-s.used, s.gap-s.gap/8)
 	}
-	s.used, s.waits = r.clock, false
+	s.used = r.clock
 	for i := range r.streams {
 		if t := &r.streams[i]; t.asked > 0 && t.gone(r.clock) {
-			t.asked, t.waits, r.left = 0, false, true
+			t.asked, t.waits, r.left = 0, 0, true
 		}
 	}
 	return s.ask(size, room), s.sequential()
 }
 
-// waits says that a read that next has noted, of block i, came before the block did.
+// waits says that a read that next has noted, of block i, came before the block did. Its reader
+// counts as one that waits for a window more: in between it may find some that came early.
 func (r *readahead) waits(i uint32) {
 	for k := range r.streams {
 		if s := &r.streams[k]; s.at(i) {
-			s.waits = true
+			s.waits = max(1, s.window)
 		}
 	}
 }

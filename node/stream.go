@@ -36,7 +36,7 @@ type stream struct {
 
 	window uint32 // places to be ahead
 	asked  uint32 // places that have been asked for
-	waits  bool   // the latest read came before its block did
+	waits  uint32 // places until it no longer counts as one that waits for what it reads
 
 	used uint64 // when, by the readahead's clock
 	gap  uint64 // how long it was unused lately, at most
@@ -73,6 +73,7 @@ func (s *stream) jump(off, end int64, most uint32) (left bool) {
 	s.start += s.step
 	s.end, s.read = max(end, s.start+1), end-off
 	s.asked -= min(s.asked, 1)
+	s.waits -= min(s.waits, 1)
 	s.window = min(max(2*s.window, 2), most/uint32(shoal.Blocks(s.length)))
 	return left
 }
@@ -155,6 +156,7 @@ func (s *stream) advance(before stream, most uint32) {
 		blocks = uint32(before.start/shoal.BlockSize - s.start/shoal.BlockSize)
 	}
 	s.asked -= min(s.asked, blocks)
+	s.waits -= min(s.waits, blocks)
 	switch {
 	case !s.sequential():
 	case blocks > 0:
