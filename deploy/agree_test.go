@@ -133,15 +133,17 @@ func (in *inspector) directories() {
 	_, volume := in.volumeOf(in.cfg.State)
 	in.want(volume.HostPath != nil, "the state %s is not on the node's disk", in.cfg.State)
 
-	mount, volume := in.volumeOf(in.cfg.Mount.Path)
-	in.want(volume.HostPath != nil && mount.MountPath == path.Dir(in.cfg.Mount.Path), "mount.path %s is not right below a directory of the node", in.cfg.Mount.Path)
-	both := mount.MountPropagation != nil && *mount.MountPropagation == corev1.MountPropagationBidirectional
-	in.want(both, "the volume of mount.path is not Bidirectional, so no pod sees the mount")
+	for _, at := range in.cfg.Mount.Paths() {
+		mount, volume := in.volumeOf(at)
+		in.want(volume.HostPath != nil && mount.MountPath == path.Dir(at), "the mount %s is not right below a directory of the node", at)
+		both := mount.MountPropagation != nil && *mount.MountPropagation == corev1.MountPropagationBidirectional
+		in.want(both, "the volume of %s is not Bidirectional, so no pod sees the mount", at)
+	}
 	privileged := in.agent.SecurityContext != nil && in.agent.SecurityContext.Privileged != nil && *in.agent.SecurityContext.Privileged
 	in.want(privileged, "the agent is not privileged, which Bidirectional needs")
 	in.want(in.cfg.Mount.AllowOther, "mount.allow_other is false, so no pod reads the mount")
 
-	mount, volume = in.volumeOf(in.cfg.Admin.Socket)
+	mount, volume := in.volumeOf(in.cfg.Admin.Socket)
 	in.want(volume.EmptyDir != nil && mount.MountPath == path.Dir(in.cfg.Admin.Socket), "admin.socket %s is in no writable directory of its own", in.cfg.Admin.Socket)
 
 	file := argument(in.agent.Args, "--config")

@@ -107,7 +107,7 @@ func TestProblemsAreFound(t *testing.T) {
 		{"cache on the node", "{path: /var/lib/shoal/cache, size", "{path: /var/cache, size", "cache"},
 		{"mount seen by others", "mountPropagation: Bidirectional", "mountPropagation: HostToContainer", "Bidirectional"},
 		{"not privileged", "privileged: true", "privileged: false", "privileged"},
-		{"mount point itself", "mountPath: /mnt/shoal, mountPropagation: Bidirectional", "mountPath: /mnt/shoal/data, mountPropagation: Bidirectional", "mount.path"},
+		{"mount point itself", "mountPath: /mnt/shoal, mountPropagation: Bidirectional", "mountPath: /mnt/shoal/data, mountPropagation: Bidirectional", "/mnt/shoal/data is not right below"},
 		{"others may not read", "allow_other: true", "allow_other: false", "allow_other"},
 		{"secret key", "admin-token:", "token:", "admin-token"},
 		{"secret path", "mountPath: /etc/shoal/secret", "mountPath: /etc/secret", "cluster-secret"},
