@@ -167,6 +167,11 @@ func TestFetchErrors(t *testing.T) {
 		}
 		first = s
 	}
+	for _, n := range []*node{a, b} { // who has got a block's end may know before its sender has closed it
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if got := b.store.opened(); got != 0 {
 		t.Errorf("%d blocks are still open", got)
 	}
