@@ -117,6 +117,7 @@ define run_tests
 start=$$SECONDS; code=0; \
 { go test -v $(1) $(plain_packages) 2>&1 || echo 'go test: failed'; \
   go test -v $(RACE) $(1) $(race_packages) 2>&1 || echo 'go test: failed'; \
+  $(if $(RACE),go test -v $(1) -run 'NotAllocate$$' ./fuse 2>&1 || echo 'go test: failed';) \
 } | $(REPORT) || code=$$?; \
 echo "make $@: $$((SECONDS - start))s"; exit $$code
 endef

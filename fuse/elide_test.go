@@ -77,25 +77,6 @@ func TestElidedRead(t *testing.T) {
 	}
 }
 
-func TestElidedReadDoesNotAllocate(t *testing.T) {
-	if raceEnabled() {
-		t.Skip("the race detector allocates")
-	}
-	tr := newTree()
-	id := tr.file(shoal.RootID, "a", noise(1, 4096))
-	r := testRaw(t, tr, elided)
-	in, buf := gofuse.ReadIn{InHeader: header(id)}, make([]byte, 4096)
-	if n := testing.AllocsPerRun(1000, func() {
-		res, code := r.Read(nil, &in, buf)
-		if !code.Ok() {
-			t.Fatal(code)
-		}
-		res.Done()
-	}); n != 0 {
-		t.Errorf("a read of a file that is kept open allocates %v times, want 0", n)
-	}
-}
-
 // testKept returns a kept, and a function that tells which ids it has closed since it was asked last.
 func testKept(limit int) (k *kept, closed func() []uint64) {
 	var mu sync.Mutex // guards ids

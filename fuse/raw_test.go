@@ -200,37 +200,6 @@ func TestReadFailures(t *testing.T) {
 	}
 }
 
-func TestReadDoesNotAllocate(t *testing.T) {
-	tr := newTree()
-	r := testRaw(t, tr, nil)
-	in := gofuse.ReadIn{Fh: open(t, r, tr.file(shoal.RootID, "a", make([]byte, 1<<20))), Size: lendFrom / 2}
-	buf, cancel := make([]byte, lendFrom/2), make(chan struct{})
-	allocs := testing.AllocsPerRun(200, func() {
-		res, code := r.Read(cancel, &in, buf)
-		if !code.Ok() {
-			t.Fatalf("Read() = %v, want OK", code)
-		}
-		res.Done()
-	})
-	if allocs != 0 && !raceEnabled() {
-		t.Errorf("Read allocates %v times, want 0", allocs)
-	}
-}
-
-// raceEnabled finds out whether pools drop what they are given, as the race detector
-// has them do at random.
-func raceEnabled() bool {
-	r := newRaw(nil, nil, Config{})
-	for range 100 {
-		s := r.results.Get().(*result)
-		r.results.Put(s)
-		if r.results.Get() != any(s) {
-			return true
-		}
-	}
-	return false
-}
-
 func TestEveryChangeIsRefused(t *testing.T) {
 	r := testRaw(t, newTree(), nil)
 	var h gofuse.InHeader
