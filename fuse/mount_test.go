@@ -231,9 +231,9 @@ func dirents1(t *testing.T, fd int) []gofuse.DirEntry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for todo := buf[:n]; len(todo) > 0; {
+	for rest := buf[:n]; len(rest) > 0; {
 		var e gofuse.DirEntry
-		todo = todo[e.Parse(todo):]
+		rest = rest[e.Parse(rest):]
 		all = append(all, e)
 	}
 	return all

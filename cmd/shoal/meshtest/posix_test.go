@@ -278,9 +278,9 @@ func dirents(t *testing.T, fd int) (all []dirent) {
 		if n == 0 {
 			return all
 		}
-		for todo := buf[:n]; len(todo) > 0; {
+		for rest := buf[:n]; len(rest) > 0; {
 			var e fuse.DirEntry
-			todo = todo[e.Parse(todo):]
+			rest = rest[e.Parse(rest):]
 			all = append(all, dirent{e.Name, int64(e.Off)})
 		}
 	}
