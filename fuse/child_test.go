@@ -135,6 +135,8 @@ func obey(s *Server, tr *tree, command []string) string {
 		if err = s.Invalidate(bg(), shoal.RootID, command[1]); err == nil {
 			err = s.Sync(bg())
 		}
+	case "sweep": // as in time
+		s.raw.kept.sweep()
 	case "unmount":
 		err = s.Unmount()
 	case "wait":

@@ -21,6 +21,7 @@ const (
 // (Config.ElideOpens): it reads an id, and does not say when it is done with it. A file that
 // is not read for a while is closed, so that it lets go of what it holds.
 type kept struct {
+	found  found
 	limit  int // files of a shard
 	shut   func(*handle)
 	open   atomic.Int64
@@ -118,8 +119,10 @@ func (k *kept) give(f *keptFile) {
 	}
 }
 
-// sweep closes the files that have not been read since the last sweep.
+// sweep closes the files that have not been read since the last sweep, and forgets those that
+// were only looked up.
 func (k *kept) sweep() {
+	k.found.forget()
 	var idle []*handle
 	for i := range k.shards {
 		s := &k.shards[i]
@@ -176,7 +179,7 @@ func (k *kept) close(h *handle) {
 func (r *raw) readID(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
 	f := r.kept.take(in.NodeId)
 	if f == nil {
-		h, code := r.openFile(cancel, &in.InHeader)
+		h, code := r.openFile(cancel, &in.InHeader, r.kept.found.take(in.NodeId))
 		if h == nil {
 			return nil, code
 		}

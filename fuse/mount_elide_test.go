@@ -46,6 +46,7 @@ func TestMountElidedGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = old.Close() }()
+	c.ask("sweep")
 	c.ask("remove changes")
 	buf := make([]byte, 8192)
 	if n, err := old.ReadAt(buf, 0); !errors.Is(err, syscall.ESTALE) {

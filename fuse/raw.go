@@ -82,6 +82,9 @@ func (r *raw) Lookup(cancel <-chan struct{}, in *gofuse.InHeader, name string, o
 	})
 	if err == nil {
 		r.cfg.fillEntry(e, out)
+		if r.kept != nil && !e.Info.IsDir() {
+			r.kept.found.note(&handle{entry: e})
+		}
 		return gofuse.OK
 	}
 	code := errno(err)
@@ -126,7 +129,7 @@ func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	case r.kept != nil:
 		return gofuse.ENOSYS
 	}
-	h, code := r.openFile(cancel, &in.InHeader)
+	h, code := r.openFile(cancel, &in.InHeader, nil)
 	if h == nil {
 		return code
 	}
@@ -148,11 +151,17 @@ func (r *raw) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOu
 	return gofuse.OK
 }
 
-// openFile opens the file of a request's node id. The handle is nil if it fails.
-func (r *raw) openFile(cancel <-chan struct{}, in *gofuse.InHeader) (*handle, gofuse.Status) {
-	h := new(handle)
+// openFile opens the file of a request's node id, which found may have. The handle is nil if it
+// fails.
+func (r *raw) openFile(cancel <-chan struct{}, in *gofuse.InHeader, found *handle) (*handle, gofuse.Status) {
+	h := found
+	if h == nil {
+		h = new(handle)
+	}
 	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
-		h.entry, err = r.names.Attr(ctx, in.NodeId)
+		if found == nil {
+			h.entry, err = r.names.Attr(ctx, in.NodeId)
+		}
 		switch {
 		case err != nil:
 			return err
