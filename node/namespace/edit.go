@@ -22,6 +22,7 @@ type edit struct {
 	now     int64           // when it began
 	issued  map[uint64]bool // ids new in this batch
 	entries int64           // names added less names removed
+	touched []nameOf        // the names of records that were set or deleted
 	changes []change
 }
 
@@ -56,6 +57,7 @@ func (n *Namespace) commit(fn func(*edit) error) ([]change, error) {
 			err = e.batch.Set([]byte{metaSpace}, binary.BigEndian.AppendUint64(nil, total), nil)
 		}
 		err = errors.Join(err, e.batch.Commit(pebble.Sync))
+		n.store.recall.drop(e.touched) // before anything tells of the commit
 	}
 	err = errors.Join(err, e.batch.Close())
 	if err != nil {
@@ -108,10 +110,16 @@ func (e *edit) newer(at, asked int64) bool { return at > asked && at <= e.now }
 func (e *edit) remove(d *dir, name string, old nameRecord) error {
 	e.entries--
 	e.changes = append(e.changes, change{parent: d.id, name: name, id: old.id})
+	return e.drop(d, name)
+}
+
+func (e *edit) drop(d *dir, name string) error {
+	e.touched = append(e.touched, nameOf{d.id, name})
 	return e.batch.Delete(nameKey(d.id, name), nil)
 }
 
 func (e *edit) put(d *dir, name string, r nameRecord) error {
+	e.touched = append(e.touched, nameOf{d.id, name})
 	return e.batch.Set(nameKey(d.id, name), r.encode(), nil)
 }
 

@@ -44,7 +44,7 @@ func (e *edit) merge(d *dir, it *pebble.Iterator, infos []shoal.FileInfo, asked 
 		foreign := err != nil || r.tag != d.mount.tag
 		if foreign {
 			e.entries--
-			if err := e.batch.Delete(it.Key(), nil); err != nil {
+			if err := e.drop(d, name); err != nil {
 				return 0, err
 			}
 		}

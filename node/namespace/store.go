@@ -22,6 +22,8 @@ type store struct {
 	// never over anything of a UFS, and no read waits for it.
 	change sync.Mutex
 
+	recall *recall
+
 	mu     sync.RWMutex // guards the fields below; held while db is used
 	db     *pebble.DB
 	closed bool
@@ -44,7 +46,7 @@ func openStore(dir string, cfg Config) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open metadata in %s (used by another agent? if damaged, removing the directory costs only a new listing): %w", dir, err)
 	}
-	return &store{db: db}, nil
+	return &store{db: db, recall: newRecall()}, nil
 }
 
 func (s *store) close() error {
@@ -74,7 +76,16 @@ func (s *store) name(dir uint64, name string, tag uint64) (nameRecord, bool, err
 		return nameRecord{}, false, err
 	}
 	defer s.mu.RUnlock()
-	return readName(db, dir, name, tag)
+	of := nameOf{dir, name}
+	r, edits, ok := s.recall.find(of)
+	if ok && r.tag == tag {
+		return r, true, nil
+	}
+	r, ok, err = readName(db, dir, name, tag)
+	if ok && err == nil {
+		s.recall.add(of, r, edits)
+	}
+	return r, ok, err
 }
 
 func (s *store) node(id uint64) (nodeRecord, bool, error) {
