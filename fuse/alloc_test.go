@@ -31,7 +31,7 @@ func TestReadDoesNotAllocate(t *testing.T) {
 
 func TestElidedReadDoesNotAllocate(t *testing.T) {
 	tr := newTree()
-	id := tr.file(shoal.RootID, "a", noise(1, 4096))
+	id := tr.file(shoal.RootID, "a", noise(1, 8192))
 	r := testRaw(t, tr, elided)
 	in, buf := gofuse.ReadIn{InHeader: header(id)}, make([]byte, 4096)
 	if n := testing.AllocsPerRun(1000, func() {

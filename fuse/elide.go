@@ -175,13 +175,18 @@ func (k *kept) close(h *handle) {
 	k.shut(h)
 }
 
-// readID reads from the file of the node id, which it opens if it is not kept open.
+// readID reads from the file of the node id, which it opens if it is not kept open. A file that
+// is read whole is not kept open either: the kernel has its pages then.
 func (r *raw) readID(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
 	f := r.kept.take(in.NodeId)
 	if f == nil {
 		h, code := r.openFile(cancel, &in.InHeader, r.kept.found.take(in.NodeId))
 		if h == nil {
 			return nil, code
+		}
+		if in.Offset == 0 && h.entry.Info.Size <= int64(len(buf)) {
+			defer r.closeFile(h)
+			return r.read(cancel, in, h, buf)
 		}
 		f = r.kept.keep(h)
 	}

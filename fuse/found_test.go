@@ -27,16 +27,16 @@ func TestFoundRead(t *testing.T) {
 	lookup(t, r, "d")
 	tr.remove("a")
 	for range 2 {
-		if got, code := readID(t, r, id); !code.Ok() || string(got) != "old bytes" {
+		if got, code := readID(t, r, id, 8); !code.Ok() || string(got) != "old byte" {
 			t.Errorf("Read = %q, %v, want the bytes", got, code)
 		}
 	}
-	if _, code := readID(t, r, dir); code != gofuse.Status(syscall.EISDIR) {
+	if _, code := readID(t, r, dir, 8); code != gofuse.Status(syscall.EISDIR) {
 		t.Errorf("Read of a directory = %v, want EISDIR", code)
 	}
 	r.kept.sweep()
 	r.kept.sweep()
-	if _, code := readID(t, r, id); code != gofuse.Status(syscall.ESTALE) {
+	if _, code := readID(t, r, id, 8); code != gofuse.Status(syscall.ESTALE) {
 		t.Errorf("Read after it was closed = %v, want ESTALE", code)
 	}
 }
@@ -49,7 +49,7 @@ func TestFoundForgotten(t *testing.T) {
 	lookup(t, r, "a")
 	tr.remove("a")
 	r.kept.sweep()
-	if _, code := readID(t, r, id); code != gofuse.Status(syscall.ESTALE) {
+	if _, code := readID(t, r, id, 8); code != gofuse.Status(syscall.ESTALE) {
 		t.Errorf("Read = %v, want ESTALE", code)
 	}
 }
