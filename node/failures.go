@@ -2,40 +2,52 @@ package node
 
 import (
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/ufs"
 )
 
-// failures are the fetches that failed a moment ago, after a long wait for a UFS that does not answer.
-// Who wants such a block is told so at once. The kernel asks more than once for the bytes of one read:
-// it reads ahead, and if that fails once more what is wanted; a mapped page it asks for until no signal
-// came meanwhile. Each time would take as long to fail as the first. What fails quickly is tried again.
-type failures map[shoal.Key]failure
+// failures are the fetches that failed a moment ago and would again: the version is gone, or the UFS
+// was long in not answering. Who wants such a block is told so at once. The kernel asks more than once
+// for the bytes of one read: it reads ahead, and if that fails once more what is wanted; a mapped page
+// it asks for until no signal came meanwhile, and in some programs one comes every 10 ms. What else
+// fails, and quickly, is tried again.
+type failures struct {
+	last  map[shoal.Key]failure
+	swept time.Time
+}
 
 type failure struct {
 	err error
 	at  time.Time
 }
 
-// add notes that the fetch of a block that began then ended with err now, if it began before since.
-// What failed before since is forgotten.
-func (f failures) add(key shoal.Key, err error, began, now, since time.Time) {
-	if !errors.Is(err, ufs.ErrUnavailable) || began.After(since) {
+// add notes that the fetch of a block that began then ended with err now. since is the least time at
+// which a fetch must have begun for its wait to be short, and what failed before it is forgotten.
+func (f *failures) add(key shoal.Key, err error, began, now, since time.Time) {
+	long := errors.Is(err, ufs.ErrUnavailable) && !began.After(since)
+	if !long && !errors.Is(err, syscall.ESTALE) {
 		return
 	}
-	for k, old := range f {
-		if old.at.Before(since) {
-			delete(f, k)
+	if f.last == nil {
+		f.last = make(map[shoal.Key]failure)
+	}
+	if !f.swept.After(since) {
+		f.swept = now
+		for k, old := range f.last {
+			if old.at.Before(since) {
+				delete(f.last, k)
+			}
 		}
 	}
-	f[key] = failure{err, now}
+	f.last[key] = failure{err, now}
 }
 
 // of returns why the fetch of a block failed, if it did since then.
-func (f failures) of(key shoal.Key, since time.Time) error {
-	if old, ok := f[key]; ok && !old.at.Before(since) {
+func (f *failures) of(key shoal.Key, since time.Time) error {
+	if old, ok := f.last[key]; ok && !old.at.Before(since) {
 		return old.err
 	}
 	return nil

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,23 +16,25 @@ func TestFailures(t *testing.T) {
 	down := fmt.Errorf("no answer: %w", ufs.ErrUnavailable)
 	first, second, other := shoal.Key{Index: 1}, shoal.Key{Index: 2}, shoal.Key{Index: 3}
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	f := failures{}
-	quick := shoal.Key{Index: 4}
+	var f failures
+	quick, gone := shoal.Key{Index: 4}, shoal.Key{Index: 5}
+	stale := fmt.Errorf("replaced: %w: %w", syscall.ESTALE, ufs.ErrVersion)
 	f.add(first, down, at(1), at(10), at(9))
 	f.add(quick, down, at(10), at(10), at(9))
 	f.add(other, ufs.ErrVersion, at(1), at(10), at(9))
+	f.add(gone, stale, at(10), at(10), at(9))
 	for _, c := range []struct {
 		key   shoal.Key
 		since int
 		want  error
-	}{{first, 9, down}, {first, 10, down}, {first, 11, nil}, {second, 9, nil}, {quick, 9, nil}, {other, 9, nil}} {
+	}{{first, 9, down}, {first, 10, down}, {first, 11, nil}, {second, 9, nil}, {quick, 9, nil}, {other, 9, nil}, {gone, 10, stale}, {gone, 11, nil}} {
 		if got := f.of(c.key, at(c.since)); got != c.want { //nolint:errorlint // it is the very error
 			t.Errorf("of(%v, %d) = %v, want %v", c.key, c.since, got, c.want)
 		}
 	}
 	f.add(second, down, at(3), at(12), at(11))
-	if _, kept := f[first]; kept || len(f) != 1 {
-		t.Errorf("%d failures are kept, want the last alone", len(f))
+	if _, kept := f.last[first]; kept || len(f.last) != 1 {
+		t.Errorf("%d failures are kept, want the last alone", len(f.last))
 	}
 }
 
@@ -51,6 +54,31 @@ func TestFetcherFailsSlowlyOnce(t *testing.T) {
 			for range 3 {
 				if _, err := b.readAll(t, e); !errors.Is(err, ufs.ErrUnavailable) {
 					t.Errorf("read without a UFS: %v, want %v", err, ufs.ErrUnavailable)
+				}
+			}
+			if asked != want {
+				t.Errorf("the UFS was asked %d times, want %d", asked, want)
+			}
+			time.Sleep(2 * time.Second)
+		}
+	})
+}
+
+// TestFetcherIsStaleOnce has the UFS asked once for a block of a version that is gone, however often
+// it is read in the moment after, and again when that is over.
+func TestFetcherIsStaleOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, FetcherConfig{})
+		e, _ := b.put(t, 100_000)
+		asked := 0
+		b.ufs.Fault = func(string, string) error {
+			asked++
+			return ufs.ErrVersion
+		}
+		for _, want := range []int{1, 2} {
+			for range 3 {
+				if _, err := b.readAll(t, e); !errors.Is(err, syscall.ESTALE) {
+					t.Errorf("read of a version that is gone: %v, want ESTALE", err)
 				}
 			}
 			if asked != want {

@@ -53,8 +53,8 @@ type FetcherConfig struct {
 	// SlowFill is how long a filler may bring nothing, though it says that it is alive, or a
 	// holder that sends other blocks, before another source is tried. Default 20s.
 	SlowFill time.Duration
-	// FailAgain is how long the UFS is not asked again for a block that it was asked for longer than
-	// that, and did not give for want of an answer. Default 1s.
+	// FailAgain is how long the UFS is not asked again for a block whose version it has no more, or
+	// that it was asked for longer than that, and did not give for want of an answer. Default 1s.
 	FailAgain time.Duration
 	// Limits say how many replicas the mesh is to have of a dataset's blocks. Default: none.
 	Limits func(dataset string) replicas.Limits
@@ -121,7 +121,7 @@ type Fetcher struct {
 func NewFetcher(where directory, peers transfers, store blocks, from sources, cfg FetcherConfig) *Fetcher {
 	return &Fetcher{
 		where: where, peers: peers, store: store, sources: from, cfg: cfg.withDefaults(),
-		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch), failures: failures{}, takes: make(map[*fetch]bool),
+		bufs: newBuffers(), flights: make(map[shoal.Key]*fetch), takes: make(map[*fetch]bool),
 	}
 }
 
