@@ -3,10 +3,14 @@ package meshtest
 import (
 	"bytes"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"testing"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/shoal-mesh/shoal/node"
 )
 
 // A holder is a reader that has a file open, in one of the ways there are.
@@ -19,9 +23,8 @@ type holder struct {
 }
 
 // TestHeldFile has readers hold files open and mapped while the cache evicts, while the UFS gets
-// another version, and while the mount learns of it: each piece they read is of the version they
-// opened, or there is none (ESTALE, and SIGBUS of a mapping). `shoal sync` is not in this version;
-// what it will do, the TTL does here.
+// another version, and while the mount learns of it by `shoal sync`: each piece they read is of the
+// version they opened, or there is none (ESTALE, and SIGBUS of a mapping).
 func TestHeldFile(t *testing.T) {
 	const size, cache = 24 * mib, 96 * mib
 	l := newLab(t, 1)
@@ -34,7 +37,7 @@ func TestHeldFile(t *testing.T) {
 	}
 	others := l.upload(t, 50, func(i int) string { return fmt.Sprintf("other/%d.bin", i) }, 40*mib, 40*mib, 40*mib, 40*mib)
 	n.setCache("cache", cache, map[string]any{"policy": "lru", "replicas": map[string]any{"classes": false}})
-	n.setTTL("2s")
+	n.setTTL("1h") // so that nothing but the sync tells of the new version
 	n.config["read"] = map[string]any{"readahead": 0}
 	n.start(t, 1)
 
@@ -84,22 +87,24 @@ func TestHeldFile(t *testing.T) {
 	}
 	press()
 	stale := l.pieces(t, "replaced", holders, old, size)
-	for _, key := range files {
-		l.until(t, "the mount has the new version of "+key, func() bool {
-			_, sum, err := n.hash(key, make([]byte, mib))
-			return err == nil && sum == xxh3.Hash(next)
-		})
+	var synced node.SyncStatus
+	if err := n.call(http.MethodPost, "/v1/sync", url.Values{"path": {"/data/held"}}, &synced); err != nil || !synced.Exists {
+		t.Fatalf("sync = %+v, %v, want that the directory is there", synced, err)
 	}
+	reopen := func() {
+		for _, key := range files {
+			if _, sum, err := n.hash(key, make([]byte, mib)); err != nil || sum != xxh3.Hash(next) {
+				t.Errorf("%s, opened again: sum %x, %v, want the new version's", key, sum, err)
+			}
+		}
+	}
+	reopen()
 	press()
 	stale += l.pieces(t, "replaced, and known to be", holders, old, size)
 	if stale == 0 {
 		t.Error("no piece was stale: every block of the old version was here all the time")
 	}
-	for _, key := range files {
-		if _, sum, err := n.hash(key, make([]byte, mib)); err != nil || sum != xxh3.Hash(next) {
-			t.Errorf("%s, opened again: sum %x, %v, want the new version's", key, sum, err)
-		}
-	}
+	reopen()
 }
 
 // pieces has every holder read a piece across each border between two of the blocks that begin
