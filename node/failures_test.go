@@ -38,53 +38,40 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestFetcherFailsSlowlyOnce has the UFS asked once for a block that it is long in not giving, however
-// often it is read in the moment after, and again when that is over.
-func TestFetcherFailsSlowlyOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, FetcherConfig{})
-		e, _ := b.put(t, 100_000)
-		asked := 0
-		b.ufs.Fault = func(string, string) error {
-			asked++
-			time.Sleep(30 * time.Second)
-			return ufs.ErrUnavailable
-		}
-		for _, want := range []int{1, 2} {
-			for range 3 {
-				if _, err := b.readAll(t, e); !errors.Is(err, ufs.ErrUnavailable) {
-					t.Errorf("read without a UFS: %v, want %v", err, ufs.ErrUnavailable)
+// TestFetcherFailsOnce has the UFS asked once for a block that it is long in not giving, or of a
+// version that is gone, however often it is read in the moment after, and again when that is over.
+func TestFetcherFailsOnce(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		took time.Duration
+		err  error
+		want error
+	}{
+		{"no answer", 30 * time.Second, ufs.ErrUnavailable, ufs.ErrUnavailable},
+		{"replaced", 0, ufs.ErrVersion, syscall.ESTALE},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, FetcherConfig{})
+				e, _ := b.put(t, 100_000)
+				asked := 0
+				b.ufs.Fault = func(string, string) error {
+					asked++
+					time.Sleep(c.took)
+					return c.err
 				}
-			}
-			if asked != want {
-				t.Errorf("the UFS was asked %d times, want %d", asked, want)
-			}
-			time.Sleep(2 * time.Second)
-		}
-	})
-}
-
-// TestFetcherIsStaleOnce has the UFS asked once for a block of a version that is gone, however often
-// it is read in the moment after, and again when that is over.
-func TestFetcherIsStaleOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, FetcherConfig{})
-		e, _ := b.put(t, 100_000)
-		asked := 0
-		b.ufs.Fault = func(string, string) error {
-			asked++
-			return ufs.ErrVersion
-		}
-		for _, want := range []int{1, 2} {
-			for range 3 {
-				if _, err := b.readAll(t, e); !errors.Is(err, syscall.ESTALE) {
-					t.Errorf("read of a version that is gone: %v, want ESTALE", err)
+				for _, times := range []int{1, 2} {
+					for range 3 {
+						if _, err := b.readAll(t, e); !errors.Is(err, c.want) {
+							t.Errorf("read = %v, want %v", err, c.want)
+						}
+					}
+					if asked != times {
+						t.Errorf("the UFS was asked %d times, want %d", asked, times)
+					}
+					time.Sleep(2 * time.Second)
 				}
-			}
-			if asked != want {
-				t.Errorf("the UFS was asked %d times, want %d", asked, want)
-			}
-			time.Sleep(2 * time.Second)
-		}
-	})
+			})
+		})
+	}
 }
