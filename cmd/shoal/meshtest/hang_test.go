@@ -2,10 +2,15 @@ package meshtest
 
 import (
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/shoal-mesh/shoal/node"
 )
 
 const (
@@ -39,7 +44,8 @@ func holds(file, unknown string) []hold {
 
 // TestUFSHangs has the UFS accept requests and not answer, and stop amid an object. Who waits for
 // what it has, in whatever way, gets the errno within the limits, or dies at once when killed; what
-// is cached is read on; and when it answers again, so does the mount, to the same readers.
+// is cached is read on; a sync says that it is not done; and when the UFS answers again, so does the
+// mount, to the same readers.
 func TestUFSHangs(t *testing.T) {
 	l := newLab(t, 1)
 	n := l.nodes[0]
@@ -112,9 +118,17 @@ func TestUFSHangs(t *testing.T) {
 			t.Errorf("amid an object that stalled once: %v, want its bytes", got)
 		}
 	})
+	all.Go(func() {
+		if n.synced(t, "/data/hang") {
+			t.Error("a sync of what the UFS does not answer for says that it is done")
+		}
+	})
 	all.Wait()
 
 	l.misbehave(t)
+	if !n.synced(t, "/data/hang") {
+		t.Error("the UFS answers again, and a sync does not")
+	}
 	for i, r := range patient {
 		l.until(t, asked[i].name+" is answered again", func() bool {
 			got := r.does(t, asked[i].deed)
@@ -122,4 +136,13 @@ func TestUFSHangs(t *testing.T) {
 		})
 	}
 	n.readAll(hung, 3, func() {}).mustBe(t, len(hung))
+}
+
+// synced has every node sync a path, and reports whether all did.
+func (n *labNode) synced(t *testing.T, path string) bool {
+	begun := time.Now()
+	var s node.SyncStatus
+	err := n.call(http.MethodPost, "/v1/sync", url.Values{"path": {path}}, &s)
+	t.Logf("sync of %s: %+v, %v after %v", path, s, err, time.Since(begun))
+	return err == nil && !slices.ContainsFunc(s.Nodes, func(n node.SyncNode) bool { return n.Error != "" })
 }
