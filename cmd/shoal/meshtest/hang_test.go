@@ -138,11 +138,14 @@ func TestUFSHangs(t *testing.T) {
 	n.readAll(hung, 3, func() {}).mustBe(t, len(hung))
 }
 
-// synced has every node sync a path, and reports whether all did.
+// synced has every node sync a path, and reports whether all did. That some did not is an answer, too.
 func (n *labNode) synced(t *testing.T, path string) bool {
 	begun := time.Now()
 	var s node.SyncStatus
 	err := n.call(http.MethodPost, "/v1/sync", url.Values{"path": {path}}, &s)
 	t.Logf("sync of %s: %+v, %v after %v", path, s, err, time.Since(begun))
+	if err != nil {
+		t.Errorf("sync of %s: %v, want an answer", path, err)
+	}
 	return err == nil && !slices.ContainsFunc(s.Nodes, func(n node.SyncNode) bool { return n.Error != "" })
 }

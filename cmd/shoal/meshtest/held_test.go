@@ -3,14 +3,10 @@ package meshtest
 import (
 	"bytes"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"testing"
 
 	"github.com/zeebo/xxh3"
-
-	"github.com/shoal-mesh/shoal/node"
 )
 
 // A holder is a reader that has a file open, in one of the ways there are.
@@ -87,9 +83,8 @@ func TestHeldFile(t *testing.T) {
 	}
 	press()
 	stale := l.pieces(t, "replaced", holders, old, size)
-	var synced node.SyncStatus
-	if err := n.call(http.MethodPost, "/v1/sync", url.Values{"path": {"/data/held"}}, &synced); err != nil || !synced.Exists {
-		t.Fatalf("sync = %+v, %v, want that the directory is there", synced, err)
+	if !n.synced(t, "/data/held") {
+		t.Fatal("the sync is not done")
 	}
 	reopen := func() {
 		for _, key := range files {
