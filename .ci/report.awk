@@ -1,6 +1,12 @@
 # Reads what `go test -v` prints. Shows a line for each package, all that a failed package
 # said, and at the end every test that was skipped, with its reason, for a skip must be
-# seen. Exits 1 if anything failed.
+# seen, and every test that failed, with the last lines it wrote. Exits 1 if anything failed.
+
+# How many those are, and how long.
+BEGIN {
+	most = 6
+	long = 300
+}
 
 # The test that speaks from here on.
 /^ *=== (RUN|NAME|CONT|PAUSE) / {
@@ -8,10 +14,12 @@
 	next
 }
 
-# A line a test wrote: "    file_test.go:12: text". The last one before it skips is why.
-/^ +[A-Za-z0-9_.-]+\.go:[0-9]+: / {
+# A line a test wrote: "    file_test.go:12: text". The last one before it skips is why. A log of
+# what it ran comes last and says less than what it found wrong.
+/^ +[A-Za-z0-9_.-]+\.go:[0-9]+: / && !/: log of / {
 	said[speaker] = $0
 	sub(/^ +/, "", said[speaker])
+	spoken[speaker, ++times[speaker]] = substr(said[speaker], 1, long)
 }
 
 /^ *--- SKIP: / {
@@ -32,13 +40,16 @@
 		skipped[named] = $2 " " name ": " (name in said ? said[name] : "no reason given")
 	}
 	while (placed < failures) {
-		placed++
-		failed[placed] = $2 " " failed[placed]
+		name = failed[++placed]
+		failed[placed] = $2 " " name
+		for (i = max(1, times[name] - most + 1); i <= times[name]; i++) failed[placed] = failed[placed] "\n       " spoken[name, i]
 	}
 	if ($1 != "?") print
 	fflush()
 	lines = 0
 	split("", said)
+	split("", spoken)
+	split("", times)
 	next
 }
 
@@ -57,3 +68,5 @@ END {
 	print "\n" passed + 0 " passed, " skips + 0 " skipped, " failures + 0 " failed" (bad && !failures ? ", and a package did not run" : "")
 	exit bad
 }
+
+function max(a, b) { return a > b ? a : b }
