@@ -46,6 +46,7 @@ SIGTERM and SIGINT end it in order: the mount first, then the ports, then the ca
 
 // runAgent runs an agent until ctx ends.
 func runAgent(ctx context.Context, cfg *config.Config, logs io.Writer) error {
+	raiseProcessors()
 	a, err := node.Start(ctx, cfg, node.Options{Version: buildInfo().Version, Logger: newLogger(cfg.Log, logs)})
 	if err != nil {
 		return err
