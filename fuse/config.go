@@ -68,6 +68,8 @@ type Config struct {
 	// MaxInflightBytes bounds the memory that requests which are being answered
 	// hold, apart from the bytes read; default 64 MiB, at least 8 MiB.
 	MaxInflightBytes int
+	// Memory is what replies are read into; default: the Go heap.
+	Memory Memory
 	// UnmountTimeout is how long Unmount waits for a mount in use to become free, and
 	// then for the last requests; default 5 seconds.
 	UnmountTimeout time.Duration

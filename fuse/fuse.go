@@ -70,6 +70,15 @@ type File interface {
 	Close() error
 }
 
+// Memory lends what replies are read into, where there is better than the Go heap. Safe for
+// concurrent use.
+type Memory interface {
+	// Borrow returns n bytes, which may be anything, or nil if it has none to lend.
+	Borrow(n int) []byte
+	// Return takes back what Borrow returned.
+	Return(p []byte)
+}
+
 // A Server is a mount being served.
 type Server struct {
 	cfg   Config

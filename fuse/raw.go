@@ -62,7 +62,7 @@ func newRaw(names Names, files Files, cfg Config) *raw {
 		stale:    func(uint64, string) {},
 		stopped:  make(chan struct{}),
 	}
-	r.results.New = func() any { return &result{pool: &r.results} }
+	r.results.New = func() any { return &result{pool: &r.results, memory: cfg.Memory} }
 	if cfg.ElideOpens {
 		r.kept = newKept(min(keptFiles, cfg.MaxOpen), r.closeFile)
 	}
@@ -194,11 +194,12 @@ func (r *raw) Read(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofus
 // the kernel that the file ends there, so it is given for the end of the file only.
 func (r *raw) read(cancel <-chan struct{}, in *gofuse.ReadIn, h *handle, buf []byte) (gofuse.ReadResult, gofuse.Status) {
 	off := int64(in.Offset)
-	p := buf[:max(0, min(int64(len(buf)), h.entry.Info.Size-off))]
-	if len(p) == 0 {
+	n := max(0, min(int64(len(buf)), h.entry.Info.Size-off))
+	if n == 0 {
 		return gofuse.ReadResultData(nil), gofuse.OK
 	}
 	res := r.results.Get().(*result)
+	p := res.room(buf[:n])
 	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
 		res.data[0], res.done, err = h.file.Read(ctx, p, off)
 		return err
@@ -338,12 +339,25 @@ func whole(n, want int, err error) error {
 	return err
 }
 
-// A result is the bytes of a reply, in its own buffer or lent. It is written by writev: of
-// the other ways go-fuse has, one calls Done before the bytes are written.
+// A result is the bytes of a reply, in memory of its own or lent by the file. It is written by
+// writev: of the other ways go-fuse has, one calls Done before the bytes are written.
 type result struct {
-	data [1][]byte
-	done func() // gives back what is lent; nil when nothing is
-	pool *sync.Pool
+	data     [1][]byte
+	done     func() // gives back what the file has lent; nil when nothing is
+	borrowed []byte // of memory; nil when it had none
+	memory   Memory // nil: the heap
+	pool     *sync.Pool
+}
+
+// room returns as many bytes as buf to read into, until Done: borrowed ones, or buf itself.
+func (s *result) room(buf []byte) []byte {
+	if s.memory != nil {
+		s.borrowed = s.memory.Borrow(len(buf))
+	}
+	if s.borrowed != nil {
+		return s.borrowed
+	}
+	return buf
 }
 
 // Slices returns the bytes.
@@ -360,7 +374,10 @@ func (s *result) Done() {
 	if s.done != nil {
 		s.done()
 	}
-	s.data[0], s.done = nil, nil
+	if s.borrowed != nil {
+		s.memory.Return(s.borrowed)
+	}
+	s.data[0], s.done, s.borrowed = nil, nil, nil
 	s.pool.Put(s)
 }
 

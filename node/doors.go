@@ -52,14 +52,17 @@ func (a *Agent) checkDoors(context.Context) error {
 }
 
 func (a *Agent) openDoors(context.Context) error {
-	if len(a.cfg.Mount.Paths()) > 0 {
-		a.doors.gone = make(chan struct{})
-		a.onClose("mounts", func() error { a.doors.wg.Wait(); return nil })
+	if len(a.cfg.Mount.Paths()) == 0 {
+		return nil
 	}
-	if err := a.openDoor(&a.doors.main, a.cfg.Mount.Path, fuse.Config{NoPassthrough: noPassthrough(a.cfg)}); err != nil {
+	a.doors.gone = make(chan struct{})
+	memory := newReplies()
+	a.onClose("replies", func() error { memory.close(); return nil })
+	a.onClose("mounts", func() error { a.doors.wg.Wait(); return nil })
+	if err := a.openDoor(&a.doors.main, a.cfg.Mount.Path, fuse.Config{NoPassthrough: noPassthrough(a.cfg), Memory: memory}); err != nil {
 		return err
 	}
-	return a.openDoor(&a.doors.small, a.cfg.Mount.SmallFiles, fuse.Config{ElideOpens: true})
+	return a.openDoor(&a.doors.small, a.cfg.Mount.SmallFiles, fuse.Config{ElideOpens: true, Memory: memory})
 }
 
 // openDoor mounts the namespace at path as cfg says, and fills in the rest of it.
