@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 	"github.com/shoal-mesh/shoal/ufs"
 )
 
-// failures are the fetches that failed a moment ago and would again: the version is gone, or the UFS
-// was long in not answering. Who wants such a block is told so at once. The kernel asks more than once
+// failures are the fetches that failed a moment ago and would again: the version is gone, the UFS
+// forbids it, or was long in not answering. Who wants such a block is told so at once. The kernel asks more than once
 // for the bytes of one read: it reads ahead, and if that fails once more what is wanted; a mapped page
 // it asks for until no signal came meanwhile, and in some programs one comes every 10 ms. What else
 // fails, and quickly, is tried again.
@@ -28,7 +29,7 @@ type failure struct {
 // which a fetch must have begun for its wait to be short, and what failed before it is forgotten.
 func (f *failures) add(key shoal.Key, err error, began, now, since time.Time) {
 	long := errors.Is(err, ufs.ErrUnavailable) && !began.After(since)
-	if !long && !errors.Is(err, syscall.ESTALE) {
+	if !long && !errors.Is(err, syscall.ESTALE) && !errors.Is(err, fs.ErrPermission) {
 		return
 	}
 	if f.last == nil {

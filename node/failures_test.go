@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -38,8 +39,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestFetcherFailsOnce has the UFS asked once for a block that it is long in not giving, or of a
-// version that is gone, however often it is read in the moment after, and again when that is over.
+// TestFetcherFailsOnce has the UFS asked once for a block that it is long in not giving, forbids, or of
+// a version that is gone, however often it is read in the moment after, and again when that is over.
 func TestFetcherFailsOnce(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -49,6 +50,7 @@ func TestFetcherFailsOnce(t *testing.T) {
 	}{
 		{"no answer", 30 * time.Second, ufs.ErrUnavailable, ufs.ErrUnavailable},
 		{"replaced", 0, ufs.ErrVersion, syscall.ESTALE},
+		{"forbidden", 0, fs.ErrPermission, fs.ErrPermission},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
