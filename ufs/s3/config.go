@@ -57,6 +57,10 @@ type Config struct {
 	HeaderTimeout time.Duration
 	// StallTimeout limits the wait for the next bytes of a stream. Default 15s.
 	StallTimeout time.Duration
+	// LagTimeout limits the wait for an answer to a GET to begin, and for the next bytes of a
+	// stream, while others are brought theirs: the request is made again then, once for its
+	// beginning, Resumes/2 times for its bytes, and of ten streams for one. Default 2s.
+	LagTimeout time.Duration
 	// CallTimeout limits a Stat, a page of a List, or the wait for the bytes of an Open
 	// to begin, with all attempts and what slows them down. Default 30s.
 	CallTimeout time.Duration
@@ -103,6 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"connect timeout", &c.ConnectTimeout, 5 * time.Second},
 		{"header timeout", &c.HeaderTimeout, 10 * time.Second},
 		{"stall timeout", &c.StallTimeout, 15 * time.Second},
+		{"lag timeout", &c.LagTimeout, 2 * time.Second},
 		{"call timeout", &c.CallTimeout, 30 * time.Second},
 	} {
 		errs = append(errs, setDefault(d.name, d.value, d.def))
@@ -157,23 +162,24 @@ func address(c Config) string {
 }
 
 // newHTTPClient returns a client made for many large answers from one host.
-func newHTTPClient(c Config) *http.Client {
+func newHTTPClient(c Config, p *pulse, b *budget) *http.Client {
 	var http1 http.Protocols
 	http1.SetHTTP1(true) // one connection's loss window must not hold up all streams
 	dialer := &net.Dialer{Timeout: c.ConnectTimeout, KeepAlive: 15 * time.Second}
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		Protocols:             &http1,
+		MaxIdleConnsPerHost:   c.IdleConns,
+		IdleConnTimeout:       60 * time.Second,
+		TLSHandshakeTimeout:   c.ConnectTimeout,
+		ResponseHeaderTimeout: c.HeaderTimeout,
+		// A reader of blocks brings larger buffers of its own, which are filled past this one.
+		ReadBufferSize:     16 << 10,
+		DisableCompression: true, // a file is the bytes S3 stores
+	}
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			Protocols:             &http1,
-			MaxIdleConnsPerHost:   c.IdleConns,
-			IdleConnTimeout:       60 * time.Second,
-			TLSHandshakeTimeout:   c.ConnectTimeout,
-			ResponseHeaderTimeout: c.HeaderTimeout,
-			// A reader of blocks brings larger buffers of its own, which are filled past this one.
-			ReadBufferSize:     16 << 10,
-			DisableCompression: true, // a file is the bytes S3 stores
-		},
+		Transport: &hurried{Transport: transport, lag: c.LagTimeout, pulse: p, budget: b, log: c.Logger},
 		// A redirect names another region, for which the signature is wrong.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

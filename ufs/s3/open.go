@@ -44,26 +44,29 @@ func (f *FS) open(ctx context.Context, name string, v shoal.Version, off, length
 	if length == 0 { // S3 has no range for this
 		return &stream{}, f.checkRange(ctx, name, v, off, length)
 	}
-	first, err := f.get(ctx, name, v, off, length)
-	if err != nil {
-		return nil, err
-	}
-	return &stream{
-		part: first, at: off, left: length, resumes: f.cfg.Resumes, budget: f.resumes,
-		get:  func(off, length int64) (io.ReadCloser, error) { return f.get(ctx, name, v, off, length) },
+	s := &stream{
+		at: off, left: length, resumes: f.cfg.Resumes, budget: f.resumes,
+		get: func(off, length int64, hurry bool) (io.ReadCloser, error) {
+			return f.get(ctx, name, v, off, length, hurry)
+		},
 		done: ctx.Err,
 		wrap: func(err error) error { return f.wrap(ctx, "read", name, err) },
 		wait: func(n int) error { return sleep(ctx, backoff(n, f.cfg.MaxBackoff)) },
 		note: func(at int64, cause error) {
 			f.cfg.Logger.Warn("stream is resumed", "name", name, "ufs", f.address, "at", at, "cause", cause)
 		},
-	}, nil
+	}
+	var err error
+	if s.part, err = s.get(off, length, s.hurries()); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // get asks for a range of name and checks that the answer is that range of version v. It
 // waits for the answer to begin no longer than other calls for theirs to end; the bytes
-// take as long as they take, if they do not stall.
-func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length int64) (io.ReadCloser, error) {
+// take as long as they take, if they do not stall, nor lag when in a hurry.
+func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length int64, hurry bool) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	in := &awss3.GetObjectInput{
 		Bucket: &f.cfg.Bucket, Key: aws.String(f.key(name)),
@@ -94,7 +97,11 @@ func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length 
 		cancel(nil)
 		return nil, err
 	}
-	return newWatched(out.Body, f.cfg.StallTimeout, cancel), nil
+	w := &watched{body: out.Body, watch: watch{limit: f.cfg.StallTimeout, pulse: &f.pulse, cancel: cancel}}
+	if hurry {
+		w.watch.lag = f.cfg.LagTimeout
+	}
+	return w, nil
 }
 
 // getFault translates an error of GET. A server may look at the range before it looks
@@ -177,6 +184,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // errNoAnswer is why a request is cut that got no answer in time.
 var errNoAnswer = errors.New("no answer in time")
-
-// errStalled is why a connection that gives no bytes is cut.
-var errStalled = errors.New("stream stalled")

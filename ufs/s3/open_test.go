@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/shoal-mesh/shoal"
 	"github.com/shoal-mesh/shoal/ufs"
 	"github.com/shoal-mesh/shoal/ufs/s3"
 )
@@ -49,7 +52,11 @@ func readAll(t *testing.T, f *s3.FS, name string, off, length int64) ([]byte, er
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := f.Open(t.Context(), name, info.Version, off, length)
+	return readRange(t.Context(), f, name, info.Version, off, length)
+}
+
+func readRange(ctx context.Context, f *s3.FS, name string, v shoal.Version, off, length int64) ([]byte, error) {
+	body, err := f.Open(ctx, name, v, off, length)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +215,53 @@ func TestStallIsCut(t *testing.T) {
 	got, err := readAll(t, f, "a", 0, 1<<20)
 	if err != nil || !bytes.Equal(got, data) || first {
 		t.Errorf("stream that stalled: %d bytes, %v, want %d right bytes", len(got), err, len(data))
+	}
+}
+
+// TestLagIsCut has one request get no answer, or no further bytes, while others are brought theirs.
+func TestLagIsCut(t *testing.T) {
+	for _, name := range []string{"no answer", "no bytes"} {
+		t.Run(name, func(t *testing.T) {
+			fake, cfg := startFake(t)
+			cfg.LagTimeout = 50 * time.Millisecond
+			cfg.HeaderTimeout, cfg.StallTimeout, cfg.CallTimeout = time.Hour, time.Hour, time.Hour
+			f := newFS(t, cfg)
+			data := testData()
+			fake.put("a", data)
+			fake.put("other", data[:100])
+			var asked atomic.Int32
+			fake.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+				if !isGet(r) || !strings.HasSuffix(r.URL.Path, "/a") || asked.Add(1) > 1 {
+					return false
+				}
+				if name == "no bytes" {
+					serve(&stallWriter{ResponseWriter: w, gone: r.Context()}, r, fake.objects["a"])
+					return true
+				}
+				<-r.Context().Done()
+				return true
+			}
+			other, err := f.Stat(t.Context(), "other")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var others sync.WaitGroup
+			others.Go(func() {
+				for ctx.Err() == nil {
+					if _, err := readRange(ctx, f, "other", other.Version, 0, 100); err != nil && ctx.Err() == nil {
+						t.Errorf("another stream: %v", err)
+						return
+					}
+				}
+			})
+			got, err := readAll(t, f, "a", 0, 1<<20)
+			cancel()
+			others.Wait()
+			if err != nil || !bytes.Equal(got, data) || asked.Load() != 2 {
+				t.Errorf("stream that lagged: %d bytes, %v, %d requests; want %d right bytes and 2", len(got), err, asked.Load(), len(data))
+			}
+		})
 	}
 }
 

@@ -44,6 +44,7 @@ type FS struct {
 	client  *awss3.Client
 	http    *http.Client
 	resumes *budget
+	pulse   pulse
 }
 
 // New returns the driver for cfg.Bucket. It asks nothing of the bucket: see Check. The
@@ -53,7 +54,8 @@ func New(ctx context.Context, cfg Config) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3: config: %w", err)
 	}
-	f := &FS{cfg: cfg, http: newHTTPClient(cfg), resumes: newBudget(resumeBudget)}
+	f := &FS{cfg: cfg, resumes: newBudget(resumeBudget)}
+	f.http = newHTTPClient(cfg, &f.pulse, f.resumes)
 	if cfg.Prefix != "" {
 		f.prefix = cfg.Prefix + "/"
 	}

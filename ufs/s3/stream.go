@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,7 @@ import (
 	"github.com/shoal-mesh/shoal/ufs"
 )
 
-// resumeBudget is how many streams of one FS may be resumed when nothing goes well.
+// resumeBudget is how many streams of one FS may be resumed, or asked for again, when nothing goes well.
 const resumeBudget = 100
 
 // stream is a range of a key, read over one connection after another.
@@ -25,11 +24,11 @@ type stream struct {
 	budget  *budget
 	err     error // what every Read returns from now on
 
-	get  func(off, length int64) (io.ReadCloser, error) // asks for a range
-	done func() error                                   // what the caller's context says
-	wrap func(err error) error                          // adds operation and name
-	wait func(n int) error                              // waits before resume number n
-	note func(at int64, cause error)                    // logs a resume
+	get  func(off, length int64, hurry bool) (io.ReadCloser, error) // asks for a range
+	done func() error                                               // what the caller's context says
+	wrap func(err error) error                                      // adds operation and name
+	wait func(n int) error                                          // waits before resume number n
+	note func(at int64, cause error)                                // logs a resume
 }
 
 // Read implements io.Reader.
@@ -103,7 +102,7 @@ func (s *stream) resume(cause error) error {
 		return err
 	}
 	s.resumed++
-	part, err := s.get(s.at, s.left)
+	part, err := s.get(s.at, s.left, s.hurries())
 	if err != nil {
 		if fault := faultOf(err); errors.Is(fault, fs.ErrNotExist) || errors.Is(fault, errRange) {
 			return &faultError{ufs.ErrVersion, "file is gone or cut: " + fault.cause, ""}
@@ -114,6 +113,9 @@ func (s *stream) resume(cause error) error {
 	return nil
 }
 
+// hurries reports whether the next answer is left when it lags: half of the resumes are for what breaks.
+func (s *stream) hurries() bool { return s.resumed < s.resumes/2 && s.budget.ample() }
+
 func (s *stream) closePart() {
 	if s.part != nil {
 		_ = s.part.Close() // only read: nothing can be lost
@@ -121,37 +123,31 @@ func (s *stream) closePart() {
 	}
 }
 
-// watched is an answer that is cut when it gives nothing for too long.
+// watched is an answer whose reads are watched.
 type watched struct {
-	body   io.ReadCloser
-	limit  time.Duration
-	timer  *time.Timer
-	cancel context.CancelCauseFunc
-}
-
-// newWatched returns body with a limit on each Read. cancel ends the request.
-func newWatched(body io.ReadCloser, limit time.Duration, cancel context.CancelCauseFunc) *watched {
-	w := &watched{body: body, limit: limit, cancel: cancel}
-	w.timer = time.AfterFunc(limit, func() { cancel(errStalled) })
-	w.timer.Stop() // runs only while a Read waits
-	return w
+	body  io.ReadCloser
+	watch watch
 }
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(w.limit)
+	begun := time.Now()
+	w.watch.begin()
 	n, err := w.body.Read(p)
-	if !w.timer.Stop() && err != nil {
-		err = fmt.Errorf("no bytes for %v: %w", w.limit, errStalled)
+	why := w.watch.end()
+	if n > 0 {
+		w.watch.pulse.beat()
+	}
+	if why != nil && err != nil {
+		err = fmt.Errorf("no bytes for %v: %w", time.Since(begun).Round(time.Millisecond), why)
 	}
 	return n, err
 }
 
 // Close implements io.Closer.
 func (w *watched) Close() error {
-	w.timer.Stop()
 	err := w.body.Close()
-	w.cancel(nil)
+	w.watch.cancel(nil)
 	return err
 }
 
@@ -175,6 +171,13 @@ func (b *budget) take() bool {
 	}
 	b.tenths -= 10
 	return true
+}
+
+// ample reports whether more than half of the resumes are left.
+func (b *budget) ample() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tenths > b.max/2
 }
 
 // give earns a tenth of a resume.

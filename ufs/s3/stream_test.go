@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,21 +30,43 @@ func (b slowBody) Close() error { return nil }
 // TestWatched limits the wait for bytes, not the time between the reads.
 func TestWatched(t *testing.T) {
 	tests := []struct {
-		name string
-		wait time.Duration
-		want error
+		name   string
+		wait   time.Duration
+		lag    time.Duration
+		others bool // are brought bytes meanwhile
+		want   error
 	}{
-		{"slow", 9 * time.Second, nil},
-		{"stalled", 11 * time.Second, errStalled},
+		{"slow", 9 * time.Second, 0, true, nil},
+		{"stalled", 11 * time.Second, 0, true, errStalled},
+		{"slow as all", 9 * time.Second, 2 * time.Second, false, nil},
+		{"stalled as all", 11 * time.Second, 2 * time.Second, false, errStalled},
+		{"hardly slower than others", 1900 * time.Millisecond, 2 * time.Second, true, nil},
+		{"much slower than others", 2100 * time.Millisecond, 2 * time.Second, true, errLags},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
-				w := newWatched(slowBody{tt.wait, ctx.Done()}, 10*time.Second, cancel)
+				var p pulse
+				if tt.others {
+					go func() {
+						for {
+							select {
+							case <-time.After(100 * time.Millisecond):
+								p.beat()
+							case <-ctx.Done():
+								return
+							}
+						}
+					}()
+				}
+				w := &watched{
+					body:  slowBody{tt.wait, ctx.Done()},
+					watch: watch{limit: 10 * time.Second, lag: tt.lag, pulse: &p, cancel: cancel},
+				}
 				defer func() { _ = w.Close() }()
 				for range 3 {
-					time.Sleep(time.Hour) // the reader is slow: no fault of the server's
+					time.Sleep(time.Minute) // the reader is slow: no fault of the server's
 					if _, err := w.Read(make([]byte, 1)); !errors.Is(err, tt.want) {
 						t.Errorf("Read of a byte that takes %v: %v, want %v", tt.wait, err, tt.want)
 					}
@@ -53,6 +76,34 @@ func TestWatched(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStreamHurries leaves answers that lag for the first half of the resumes, while most of those
+// that all streams share are left.
+func TestStreamHurries(t *testing.T) {
+	for _, tt := range []struct {
+		spent int
+		want  []bool
+	}{{0, []bool{true, false, false}}, {5, []bool{false, false, false}}} {
+		var got []bool
+		s := &stream{
+			part: io.NopCloser(brokenReader{}), left: 10, resumes: 4, budget: newBudget(10),
+			get: func(_, _ int64, hurry bool) (io.ReadCloser, error) {
+				got = append(got, hurry)
+				return io.NopCloser(brokenReader{}), nil
+			},
+			done: func() error { return nil },
+			wrap: func(err error) error { return err },
+			wait: func(int) error { return nil },
+			note: func(int64, error) {},
+		}
+		for range tt.spent {
+			s.budget.take()
+		}
+		if _, err := s.Read(make([]byte, 1)); err == nil || !slices.Equal(got[:3], tt.want) {
+			t.Errorf("%d resumes of 10 spent: %v, and in a hurry: %v, want an error and %v", tt.spent, err, got, tt.want)
+		}
 	}
 }
 
@@ -85,7 +136,7 @@ func TestBudget(t *testing.T) {
 func TestStreamBudget(t *testing.T) {
 	s := &stream{
 		part: io.NopCloser(brokenReader{}), left: 10, resumes: 5, budget: newBudget(1),
-		get:  func(int64, int64) (io.ReadCloser, error) { return io.NopCloser(brokenReader{}), nil },
+		get:  func(int64, int64, bool) (io.ReadCloser, error) { return io.NopCloser(brokenReader{}), nil },
 		done: func() error { return nil },
 		wrap: func(err error) error { return err },
 		wait: func(int) error { return nil },
