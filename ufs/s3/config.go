@@ -59,7 +59,8 @@ type Config struct {
 	StallTimeout time.Duration
 	// LagTimeout limits the wait for an answer to a GET to begin, and for the next bytes of a
 	// stream, while others are brought theirs: the request is made again then, once for its
-	// beginning, Resumes/2 times for its bytes, and of ten streams for one. Default 2s.
+	// beginning and Resumes/2 times for its bytes. Fifty requests are cut so, and one more for
+	// every ten streams that end well. Default 2s.
 	LagTimeout time.Duration
 	// CallTimeout limits a Stat, a page of a List, or the wait for the bytes of an Open
 	// to begin, with all attempts and what slows them down. Default 30s.
@@ -67,7 +68,7 @@ type Config struct {
 	// IdleConns is how many connections are kept for the next requests. Default 64.
 	IdleConns int
 	// Logger receives a line for each stream that is resumed, and, at debug level, for
-	// keys that listings leave out. Default: discard.
+	// requests made again before their answer began and keys that listings leave out. Default: discard.
 	Logger *slog.Logger
 }
 

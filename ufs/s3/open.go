@@ -97,7 +97,7 @@ func (f *FS) get(ctx context.Context, name string, v shoal.Version, off, length 
 		cancel(nil)
 		return nil, err
 	}
-	w := &watched{body: out.Body, watch: watch{limit: f.cfg.StallTimeout, pulse: &f.pulse, cancel: cancel}}
+	w := &watched{body: out.Body, watch: watch{limit: f.cfg.StallTimeout, pulse: &f.pulse, budget: f.resumes, cancel: cancel}}
 	if hurry {
 		w.watch.lag = f.cfg.LagTimeout
 	}

@@ -91,7 +91,8 @@ func (s *stream) resume(cause error) error {
 	if errors.Is(cause, io.EOF) {
 		cause = io.ErrUnexpectedEOF
 	}
-	if s.resumed == s.resumes || !s.budget.take() {
+	// What was cut for its lag has spent its resume already.
+	if s.resumed == s.resumes || !errors.Is(cause, errLags) && !s.budget.take() {
 		return &faultError{
 			kind:  ufs.ErrUnavailable,
 			cause: fmt.Sprintf("stream broke %d bytes early, after %d resumes: %v", s.left, s.resumed, cause),
@@ -113,8 +114,8 @@ func (s *stream) resume(cause error) error {
 	return nil
 }
 
-// hurries reports whether the next answer is left when it lags: half of the resumes are for what breaks.
-func (s *stream) hurries() bool { return s.resumed < s.resumes/2 && s.budget.ample() }
+// hurries reports whether the next answer is cut when it lags: half of the resumes are for what breaks.
+func (s *stream) hurries() bool { return s.resumed < s.resumes/2 }
 
 func (s *stream) closePart() {
 	if s.part != nil {
@@ -173,11 +174,15 @@ func (b *budget) take() bool {
 	return true
 }
 
-// ample reports whether more than half of the resumes are left.
-func (b *budget) ample() bool {
+// spare spends one resume if more than half of them are left: the others are for what breaks.
+func (b *budget) spare() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.tenths > b.max/2
+	if b.tenths-10 < b.max/2 {
+		return false
+	}
+	b.tenths -= 10
+	return true
 }
 
 // give earns a tenth of a resume.

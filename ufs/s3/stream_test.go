@@ -34,20 +34,25 @@ func TestWatched(t *testing.T) {
 		wait   time.Duration
 		lag    time.Duration
 		others bool // are brought bytes meanwhile
+		spare  int  // resumes
 		want   error
 	}{
-		{"slow", 9 * time.Second, 0, true, nil},
-		{"stalled", 11 * time.Second, 0, true, errStalled},
-		{"slow as all", 9 * time.Second, 2 * time.Second, false, nil},
-		{"stalled as all", 11 * time.Second, 2 * time.Second, false, errStalled},
-		{"hardly slower than others", 1900 * time.Millisecond, 2 * time.Second, true, nil},
-		{"much slower than others", 2100 * time.Millisecond, 2 * time.Second, true, errLags},
+		{"slow", 9 * time.Second, 0, true, 1, nil},
+		{"stalled", 11 * time.Second, 0, true, 1, errStalled},
+		{"slow as all", 9 * time.Second, 2 * time.Second, false, 1, nil},
+		{"stalled as all", 11 * time.Second, 2 * time.Second, false, 1, errStalled},
+		{"hardly slower than others", 1900 * time.Millisecond, 2 * time.Second, true, 1, nil},
+		{"much slower than others", 2100 * time.Millisecond, 2 * time.Second, true, 1, errLags},
+		{"nothing to spare", 9 * time.Second, 2 * time.Second, true, 0, nil},
+		{"nothing to spare, stalled", 11 * time.Second, 2 * time.Second, true, 0, errStalled},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				var p pulse
+				p.beat() // in time for nobody
+				time.Sleep(time.Second)
 				if tt.others {
 					go func() {
 						for {
@@ -60,9 +65,13 @@ func TestWatched(t *testing.T) {
 						}
 					}()
 				}
+				b := newBudget(4)
+				for range 2 - tt.spare {
+					b.take()
+				}
 				w := &watched{
 					body:  slowBody{tt.wait, ctx.Done()},
-					watch: watch{limit: 10 * time.Second, lag: tt.lag, pulse: &p, cancel: cancel},
+					watch: watch{limit: 10 * time.Second, lag: tt.lag, pulse: &p, budget: b, cancel: cancel},
 				}
 				defer func() { _ = w.Close() }()
 				for range 3 {
@@ -79,30 +88,38 @@ func TestWatched(t *testing.T) {
 	}
 }
 
-// TestStreamHurries leaves answers that lag for the first half of the resumes, while most of those
-// that all streams share are left.
+// TestStreamHurries cuts answers that lag for the first half of the resumes, and takes none of the
+// budget for what a watch has cut, which took one.
 func TestStreamHurries(t *testing.T) {
 	for _, tt := range []struct {
-		spent int
-		want  []bool
-	}{{0, []bool{true, false, false}}, {5, []bool{false, false, false}}} {
+		cause error
+		left  int // resumes of the budget, of 5
+	}{{io.ErrClosedPipe, 1}, {errLags, 5}} {
 		var got []bool
 		s := &stream{
-			part: io.NopCloser(brokenReader{}), left: 10, resumes: 4, budget: newBudget(10),
+			part: io.NopCloser(brokenReader{tt.cause}), left: 10, resumes: 4, budget: newBudget(5),
 			get: func(_, _ int64, hurry bool) (io.ReadCloser, error) {
 				got = append(got, hurry)
-				return io.NopCloser(brokenReader{}), nil
+				return io.NopCloser(brokenReader{tt.cause}), nil
 			},
 			done: func() error { return nil },
 			wrap: func(err error) error { return err },
 			wait: func(int) error { return nil },
 			note: func(int64, error) {},
 		}
-		for range tt.spent {
-			s.budget.take()
+		if !s.hurries() {
+			t.Error("the first answer may lag")
 		}
-		if _, err := s.Read(make([]byte, 1)); err == nil || !slices.Equal(got[:3], tt.want) {
-			t.Errorf("%d resumes of 10 spent: %v, and in a hurry: %v, want an error and %v", tt.spent, err, got, tt.want)
+		_, err := s.Read(make([]byte, 1))
+		if want := []bool{true, false, false, false}; err == nil || !slices.Equal(got, want) {
+			t.Errorf("a stream that breaks each time (%v): %v, and in a hurry: %v, want an error and %v", tt.cause, err, got, want)
+		}
+		left := 0
+		for s.budget.take() {
+			left++
+		}
+		if left != tt.left {
+			t.Errorf("a stream that breaks each time (%v) leaves %d resumes, want %d", tt.cause, left, tt.left)
 		}
 	}
 }
@@ -126,17 +143,19 @@ func TestBudget(t *testing.T) {
 	for range 1000 {
 		b.give()
 	}
-	got = []bool{b.take(), b.take(), b.take()}
-	if !got[0] || !got[1] || got[2] {
-		t.Errorf("three takes after many gives = %v, want the third refused", got)
+	got = []bool{b.spare(), b.spare(), b.take(), b.take()}
+	if !got[0] || got[1] || !got[2] || got[3] {
+		t.Errorf("two spares and two takes after many gives = %v, want the second of each refused", got)
 	}
 }
 
 // TestStreamBudget spends the budget all streams share.
 func TestStreamBudget(t *testing.T) {
 	s := &stream{
-		part: io.NopCloser(brokenReader{}), left: 10, resumes: 5, budget: newBudget(1),
-		get:  func(int64, int64, bool) (io.ReadCloser, error) { return io.NopCloser(brokenReader{}), nil },
+		part: io.NopCloser(brokenReader{io.ErrClosedPipe}), left: 10, resumes: 5, budget: newBudget(1),
+		get: func(int64, int64, bool) (io.ReadCloser, error) {
+			return io.NopCloser(brokenReader{io.ErrClosedPipe}), nil
+		},
 		done: func() error { return nil },
 		wrap: func(err error) error { return err },
 		wait: func(int) error { return nil },
@@ -147,9 +166,9 @@ func TestStreamBudget(t *testing.T) {
 	}
 }
 
-type brokenReader struct{}
+type brokenReader struct{ why error }
 
-func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (r brokenReader) Read([]byte) (int, error) { return 0, r.why }
 
 func TestStartAfter(t *testing.T) {
 	tests := []struct{ after, want string }{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,22 +14,33 @@ var (
 	errLags = errors.New("lags behind other requests")
 )
 
-// A pulse tells when any answer of an FS brought something last. The zero value is ready.
-type pulse struct{ at atomic.Int64 } // Unix nanoseconds
+// A pulse tells when an answer of an FS brought something last. The zero value is ready.
+type pulse struct {
+	mu   sync.Mutex // guards the field below
+	last time.Time
+}
 
-func (p *pulse) beat() { p.at.Store(time.Now().UnixNano()) }
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = time.Now()
+}
 
 // within reports whether it was less than d ago.
 func (p *pulse) within(d time.Duration) bool {
-	return time.Since(time.Unix(0, p.at.Load())) < d
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.last.IsZero() && time.Since(p.last) < d
 }
 
 // A watch cuts a request that waits for too long: for limit, if there is one, and for lag, if there
-// is one, while others of the FS are brought theirs. A server or a link that is slow for all is
-// waited for; one connection that hangs, or one machine of many behind an endpoint, is left soon.
+// is one, while others of the FS are brought theirs, and as long as the budget has resumes to spare.
+// A server or a link that is slow for all is waited for; one connection that hangs, or one machine of
+// many behind an endpoint, is left soon.
 type watch struct {
 	limit, lag time.Duration // 0: none
 	pulse      *pulse
+	budget     *budget                 // a cut for lag spends of it
 	cancel     context.CancelCauseFunc // cuts the request
 
 	mu    sync.Mutex // guards the fields below
@@ -64,14 +74,14 @@ func (w *watch) end() error {
 func (w *watch) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.begun.IsZero() {
+	if w.begun.IsZero() || w.why != nil {
 		return
 	}
 	waited := time.Since(w.begun)
 	switch {
 	case w.limit > 0 && waited >= w.limit:
 		w.why = errStalled
-	case w.lag > 0 && waited >= w.lag && w.pulse.within(w.lag/4):
+	case w.lag > 0 && waited >= w.lag && w.pulse.within(w.lag/4) && w.budget.spare():
 		w.why = errLags // nothing came here, so the pulse is of others
 	default:
 		w.timer.Reset(w.next(waited))
