@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -228,15 +229,38 @@ func newClient(ctx context.Context, c Config, h *http.Client) (*awss3.Client, er
 // long as a bucket of retry tokens for the whole FS has some, and when the server says
 // to slow down, all requests of the FS slow down.
 func newRetryer(c Config) aws.Retryer {
-	return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
+	tokens := ratelimit.NewTokenRateLimit(retry.DefaultRetryRateTokens)
+	return &retryer{tokens: tokens, AdaptiveMode: retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 		o.Throttles = append(o.Throttles, retry.IsErrorThrottleFunc(isThrottle))
 		o.StandardOptions = append(o.StandardOptions, func(s *retry.StandardOptions) {
+			s.RateLimiter = tokens
 			s.MaxAttempts = c.Attempts
 			s.Backoff = retry.BackoffDelayerFunc(func(attempt int, _ error) (time.Duration, error) {
 				return backoff(attempt, c.MaxBackoff), nil
 			})
 		})
-	})
+	})}
+}
+
+// A retryer earns tokens with requests that go well, as the SDK's standard mode does and its adaptive
+// mode does not: there, after one outage, hardly any request would ever be made again.
+type retryer struct {
+	*retry.AdaptiveMode
+	tokens *ratelimit.TokenRateLimit
+}
+
+// GetAttemptToken implements aws.RetryerV2.
+func (r *retryer) GetAttemptToken(ctx context.Context) (release func(error) error, err error) {
+	adapt, err := r.AdaptiveMode.GetAttemptToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(failed error) error {
+		if failed == nil {
+			_ = r.tokens.AddTokens(retry.DefaultNoRetryIncrement) // never fails
+		}
+		return adapt(failed)
+	}, nil
 }
 
 // isThrottle adds to the codes the SDK knows for "slow down": those of MinIO, status 429,

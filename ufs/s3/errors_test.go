@@ -84,6 +84,47 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// TestRetriesAfterOutage makes requests again after many have failed for good, and others went well.
+func TestRetriesAfterOutage(t *testing.T) {
+	fake, cfg := startFake(t)
+	f := newFS(t, cfg)
+	fake.put("a", testData())
+	info, err := f.Stat(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	down, failed := true, 0
+	fake.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+		if down {
+			failed++
+			fail(w, http.StatusInternalServerError, "InternalError")
+		}
+		return down
+	}
+	for range 60 {
+		if _, err := readRange(t.Context(), f, "a", info.Version, 0, 10); err == nil {
+			t.Fatal("read of a server that fails: no error")
+		}
+	}
+	down = false
+	for range 200 {
+		if _, err := readRange(t.Context(), f, "a", info.Version, 0, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once := true
+	fake.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+		refuse := once
+		if once = false; refuse {
+			fail(w, http.StatusInternalServerError, "InternalError")
+		}
+		return refuse
+	}
+	if _, err := readRange(t.Context(), f, "a", info.Version, 0, 10); err != nil || once {
+		t.Errorf("read with one request refused, after an outage (%d refusals): %v", failed, err)
+	}
+}
+
 func TestNoAnswer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
