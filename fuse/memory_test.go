@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"testing"
 
@@ -72,4 +73,18 @@ func TestReadBorrows(t *testing.T) {
 	if _, code := r.Read(nil, &gofuse.ReadIn{Fh: bad}, buf[:1000]); code != gofuse.EIO || m.lent {
 		t.Errorf("a read that fails = %v, borrowed: %v; want EIO, and nothing", code, m.lent)
 	}
+
+	mad, _ := r.open.add(&handle{entry: shoal.Entry{Info: shoal.FileInfo{Size: 10}}, file: panicFile{}})
+	func() {
+		defer func() { _ = recover() }() // as go-fuse does
+		r.Read(nil, &gofuse.ReadIn{Fh: mad}, buf[:10])
+		t.Error("a read of a file that panics returns")
+	}()
+	if m.lent {
+		t.Error("a read that panics does not return what it borrowed")
+	}
 }
+
+type panicFile struct{ File }
+
+func (panicFile) Read(context.Context, []byte, int64) ([]byte, func(), error) { panic("a bug") }

@@ -199,16 +199,21 @@ func (r *raw) read(cancel <-chan struct{}, in *gofuse.ReadIn, h *handle, buf []b
 		return gofuse.ReadResultData(nil), gofuse.OK
 	}
 	res := r.results.Get().(*result)
-	p := res.room(buf[:n])
+	p, sent := res.room(buf[:n]), false
+	defer func() {
+		if !sent { // also when the file panics, which go-fuse survives
+			res.Done()
+		}
+	}()
 	err := r.interruptible(cancel, in.Pid, func(ctx context.Context) (err error) {
 		res.data[0], res.done, err = h.file.Read(ctx, p, off)
 		return err
 	})
 	if err = whole(res.Size(), len(p), err); err != nil {
-		res.Done()
 		return nil, r.readFailed(h, off, err)
 	}
 	r.n.readBytes.Add(uint64(len(p)))
+	sent = true
 	return res, gofuse.OK
 }
 
