@@ -11,10 +11,10 @@ import (
 )
 
 // failures are the fetches that failed a moment ago and would again: the version is gone, the UFS
-// forbids it, or was long in not answering. Who wants such a block is told so at once. The kernel asks more than once
-// for the bytes of one read: it reads ahead, and if that fails once more what is wanted; a mapped page
-// it asks for until no signal came meanwhile, and in some programs one comes every 10 ms. What else
-// fails, and quickly, is tried again.
+// forbids it, or was long in not answering. Who wants such a block is told so at once. The kernel asks
+// more than once for the bytes of one read: it reads ahead, and if that fails once more what is
+// wanted; a mapped page it asks for until no signal came meanwhile, and in some programs one comes
+// every 10 ms. What else fails, and quickly, is tried again.
 type failures struct {
 	last  map[shoal.Key]failure
 	swept time.Time

@@ -19,7 +19,7 @@ const (
 // into the page cache, and tells the disk of each (docs/buffers.md). What was returned last is
 // lent first, so that little more is touched than is in use at once.
 type replies struct {
-	mu      sync.Mutex // guards the field below
+	mu      sync.Mutex // guards the fields below
 	free    [][]byte   // of replyBytes each
 	buffers []buffer   // what they are parts of
 }
@@ -56,8 +56,8 @@ func (r *replies) Return(p []byte) {
 	r.free = append(r.free, p[:replyBytes])
 }
 
-// close gives the memory back to the kernel, and lends none any more. While a request is still being
-// answered, which its mount has given up on, the memory stays.
+// close gives the memory back to the kernel, and lends none any more. It stays if some is lent, which
+// is not so once the mounts have ended.
 func (r *replies) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,11 +18,12 @@ func raiseProcessors() {
 	}
 }
 
-// processors returns how many there should be with this many CPUs, or 0 if somebody has decided that:
-// by the environment, or by a cgroup's limit of CPU, which more running threads would only use up sooner.
+// processors returns how many there should be with this many CPUs, or 0 if that is for Go to say: there
+// are enough, or somebody has decided, by the environment or by a cgroup's limit of CPU, which more
+// running threads would only use up sooner. (Go rounds a limit up, and to two, so not every one shows.)
 func processors(cpus, now int, environment string) int {
-	if environment != "" || now < cpus {
+	if environment != "" || now < cpus || cpus >= mostProcessors {
 		return 0
 	}
-	return max(cpus, min(2*cpus, mostProcessors))
+	return min(2*cpus, mostProcessors)
 }
