@@ -223,17 +223,11 @@ func TestLagIsCut(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		answer func(http.ResponseWriter, *http.Request, object)
-		others int // status of what others are answered
-		cut    bool
 	}{
-		{"no answer", func(_ http.ResponseWriter, r *http.Request, _ object) { <-r.Context().Done() }, 0, true},
+		{"no answer", func(_ http.ResponseWriter, r *http.Request, _ object) { <-r.Context().Done() }},
 		{"no bytes", func(w http.ResponseWriter, r *http.Request, o object) {
 			serve(&stallWriter{ResponseWriter: w, gone: r.Context()}, r, o)
-		}, 0, true},
-		{"others are refused", func(w http.ResponseWriter, r *http.Request, o object) {
-			time.Sleep(300 * time.Millisecond)
-			serve(w, r, o)
-		}, http.StatusForbidden, false},
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fake, cfg := startFake(t)
@@ -249,22 +243,17 @@ func TestLagIsCut(t *testing.T) {
 			}
 			var asked atomic.Int32
 			fake.intercept = func(w http.ResponseWriter, r *http.Request) bool {
-				switch mine := strings.HasSuffix(r.URL.Path, "/a"); {
-				case !isGet(r), mine && asked.Add(1) > 1, !mine && tt.others == 0:
+				if !isGet(r) || !strings.HasSuffix(r.URL.Path, "/a") || asked.Add(1) > 1 {
 					return false
-				case !mine:
-					w.WriteHeader(tt.others)
-				default:
-					tt.answer(w, r, fake.objects["a"])
 				}
+				tt.answer(w, r, fake.objects["a"])
 				return true
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			var others sync.WaitGroup
 			others.Go(func() {
 				for ctx.Err() == nil {
-					_, err := readRange(ctx, f, "other", other.Version, 0, 100)
-					if ctx.Err() == nil && (err != nil) != (tt.others != 0) {
+					if _, err := readRange(ctx, f, "other", other.Version, 0, 100); err != nil && ctx.Err() == nil {
 						t.Errorf("another stream: %v", err)
 						return
 					}
@@ -273,8 +262,8 @@ func TestLagIsCut(t *testing.T) {
 			got, err := readAll(t, f, "a", 0, 1<<20)
 			cancel()
 			others.Wait()
-			if err != nil || !bytes.Equal(got, data) || (asked.Load() > 1) != tt.cut {
-				t.Errorf("stream that lagged: %d bytes, %v, %d requests; want %d right bytes, and more than one: %v", len(got), err, asked.Load(), len(data), tt.cut)
+			if err != nil || !bytes.Equal(got, data) || asked.Load() < 2 {
+				t.Errorf("stream that lagged: %d bytes, %v, %d requests; want %d right bytes and more than one", len(got), err, asked.Load(), len(data))
 			}
 		})
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -85,6 +88,33 @@ func TestWatched(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestRefusalIsNoPulse takes an answer with bytes for a sign that others are served, and no other.
+func TestRefusalIsNoPulse(t *testing.T) {
+	for status, want := range map[int]bool{http.StatusPartialContent: true, http.StatusForbidden: false, http.StatusServiceUnavailable: false} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		defer server.Close()
+		var p pulse
+		h := &hurried{Transport: new(http.Transport), lag: time.Hour, pulse: &p, budget: newBudget(4), log: slog.New(slog.DiscardHandler)}
+		defer h.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Range", "bytes=0-1")
+		req.Header.Set("Amz-Sdk-Request", "attempt=1; max=4")
+		resp, err := h.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.within(time.Hour); got != want {
+			t.Errorf("status %d: others count as served: %v, want %v", status, got, want)
+		}
 	}
 }
 
